@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# What the scripts of the test machine share. Sourced, never run.
+
+VM_SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+VM_REPO=$(cd "$VM_SOURCE/../.." && pwd)
+VM_BUILD=${POPCORN_BUILD:-$VM_REPO/build}
+VM_CACHE=$VM_BUILD/vm
+
+note() {
+	printf '%s: %s\n' "${0##*/}" "$*" >&2
+}
+
+die() {
+	note "$*"
+	exit 1
+}
+
+# debian_sources [SUFFIX] prints one line per Debian archive that this machine's own apt is
+# set up for: "URI SUITE COMPONENT". No host name is written down in the project, so that a
+# mirror, a cache or an offline copy that the user has chosen is used here too.
+debian_sources() {
+	apt-get indextargets --format '$(CREATED_BY) $(ORIGIN) $(REPO_URI) $(CODENAME) $(COMPONENT)' |
+		awk '$1 == "Packages" && $2 == "Debian" && $5 == "main" { print $3, $4, $5 }' | sort -u
+}
+
+# kernel_versions prints the versions whose headers are installed here, the primary's first:
+# the drivers are built against these headers, so the machine gets exactly these kernels.
+kernel_versions() {
+	local all pattern
+	all=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 'linux-headers-*' 2>/dev/null |
+		awk '$1 == "ii" { sub(/^linux-headers-/, "", $2); print $2 }' | sort -V)
+	for pattern in '^6\.1\.0-[0-9]+-amd64$' '^6\.1\.0-[0-9]+-rt-amd64$' \
+			'^6\.12\.[0-9.]+\+deb12-amd64$'; do
+		grep -E "$pattern" <<<"$all" | tail -n 1 || true
+	done
+}
+
+# locked FILE: holds a lock until the script ends, so that several runs make a thing once.
+locked() {
+	mkdir -p "$(dirname "$1")"
+	exec {VM_LOCK}>"$1"
+	flock "$VM_LOCK"
+}
+
+unlocked() {
+	exec {VM_LOCK}>&-
+}
