@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2016
 # What the scripts of the test machine share. Sourced, never run.
 
 VM_SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -16,7 +16,7 @@ die() {
 	exit 1
 }
 
-# debian_sources [SUFFIX] prints one line per Debian archive that this machine's own apt is
+# debian_sources prints one line per Debian archive that this machine's own apt is
 # set up for: "URI SUITE COMPONENT". No host name is written down in the project, so that a
 # mirror, a cache or an offline copy that the user has chosen is used here too.
 debian_sources() {
