@@ -5,7 +5,9 @@
 VM_SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 VM_REPO=$(cd "$VM_SOURCE/../.." && pwd)
 VM_BUILD=${POPCORN_BUILD:-$VM_REPO/build}
-VM_CACHE=$VM_BUILD/vm
+# What depends on the build, and what does not and may be shared by several build folders.
+VM_STATE=$VM_BUILD/vm
+VM_CACHE=${POPCORN_VM_CACHE:-$VM_STATE}
 
 note() {
 	printf '%s: %s\n' "${0##*/}" "$*" >&2
