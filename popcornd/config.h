@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+/*
+ * /etc/popcorn/popcornd.conf and /etc/popcorn/kernels/NAME.conf (libconfig).
+ *
+ * A missing popcornd.conf means the defaults. An unknown key, a wrong type or a value out of range
+ * is an error that names file:line and key (POPCORN_ERROR_CONFIG): nothing is guessed.
+ */
+
+#include <hwloc.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "error.h"
+
+struct config {
+	hwloc_bitmap_t primary_cpus;	/* primary.cpus: CPUs never lent; CPU 0 is always in it */
+	uint64_t primary_memory;	/* primary.memory: bytes of RAM that always stay online */
+	char *default_image;		/* default.image; "/boot/vmlinuz-<running release>" */
+	char *default_cmdline;		/* default.cmdline; "" */
+	uint64_t default_memory;	/* default.memory, bytes */
+	uint64_t boot_timeout_usec;	/* boot.timeout, given in seconds */
+	uint64_t stop_timeout_usec;	/* stop.timeout, given in seconds */
+	unsigned heartbeat_ms;		/* heartbeat, given in seconds */
+	char *busybox;			/* shell of a kernel without initrd; static */
+	char *agent;			/* popcorn-agent */
+	char *modules;			/* "/lib/modules": VERSION/updates/… below it */
+};
+
+/* One kernel's definition: from its file, from D-Bus options, or both (options win). */
+struct kernel_def {
+	char *image;		/* absolute path of a bzImage */
+	char *initrd;		/* absolute path, or NULL: popcornd makes one with a shell */
+	char *cmdline;		/* what the user adds, or NULL */
+	hwloc_bitmap_t cpus;	/* the very CPUs, or NULL */
+	unsigned cpu_count;	/* how many, if cpus is NULL */
+	uint64_t memory;	/* bytes */
+	bool restart;		/* "on-failure" instead of "no" */
+	uint64_t boot_timeout_usec;
+};
+
+/* @path NULL = the installed one. */
+int config_load(const char *path, struct config **ret, struct popcorn_error *error);
+struct config *config_free(struct config *config);
+
+/* A name is 1..63 of [A-Za-z0-9_.-], the first one a letter or digit. POPCORN_ERROR_INVALID_NAME. */
+int kernel_name_check(const char *name, struct popcorn_error *error);
+
+/* Defaults of @config; @directory NULL = installed. -ENOENT with NO_SUCH_KERNEL: no such file. */
+int kernel_def_load(const struct config *config, const char *directory, const char *name,
+		    struct kernel_def **ret, struct popcorn_error *error);
+int kernel_def_new(const struct config *config, struct kernel_def **ret);
+struct kernel_def *kernel_def_free(struct kernel_def *def);
+int kernel_def_copy(const struct kernel_def *def, struct kernel_def **ret);
+
+/* "512M", "1G", "0x40000000", "1048576"; MEMORY_INVALID if malformed, zero or not n x 2 MiB. */
+int parse_memory(const char *s, uint64_t *ret, struct popcorn_error *error);
+/* "2", "2-3,7": list of CPUs as in sysfs; INVALID_ARGUMENT. */
+int parse_cpus(const char *s, hwloc_bitmap_t *ret, struct popcorn_error *error);
