@@ -15,7 +15,12 @@
 #include <linux/types.h>
 
 #define POPCORN_HEAD_MAGIC	0x444145484e524350ULL /* "PCRNHEAD" */
-/* Another version = refuse by name (POPCORN_REASON_ABI) before "running". */
+/*
+ * Another version = refuse by name (POPCORN_REASON_ABI) before "running". So that the two sides can
+ * find that out, magic, version, size, primary_bell, to_primary, guest_version and guest_state keep
+ * their places in all versions: a guest that finds another version writes its own to guest_version,
+ * sets guest_state to POPCORN_GUEST_CHECKIN, rings, and does no more.
+ */
 #define POPCORN_HEAD_VERSION	1
 
 /*
@@ -36,6 +41,13 @@
 #define POPCORN_CONSOLE_IN_SIZE	0x010000 /* power of two */
 #define POPCORN_HEAD_CONSOLE_OUT 0x100000
 #define POPCORN_CONSOLE_OUT_SIZE 0x100000 /* power of two */
+/*
+ * The output ring is a flight recorder: the writer never waits and overwrites the oldest bytes. It
+ * stores up to so many bytes before it publishes them in out_head, so the oldest CHUNK bytes of the
+ * ring may be changing: a reader takes bytes from [out_head - SIZE + CHUNK, out_head), and after it
+ * has copied them reads out_head again to see which of them were overwritten meanwhile.
+ */
+#define POPCORN_CONSOLE_CHUNK	0x400
 #define POPCORN_HEAD_SIZE	0x200000
 
 /* Heartbeat period of the secondary, in milliseconds. */
@@ -47,12 +59,19 @@
 #define POPCORN_GUEST_READY	2 /* popcorn-agent says that user space is up */
 #define POPCORN_GUEST_ENDED	3 /* guest_reason and text are valid; its CPUs do no more work */
 
-/* Reasons for a doorbell to the primary, bits of popcorn_head.to_primary. */
+/*
+ * Reasons for a doorbell. They are set by an OR with a *literal* lock prefix (sync_cmpxchg(),
+ * sync_set_bit()) and taken by xchg. Not atomic_or(), set_bit() or cmpxchg(): a kernel that booted
+ * on one CPU replaces the lock prefixes of those by NOPs, in modules too, and would then lose bits
+ * to the other kernel. The same holds for every word that two kernels write.
+ */
+
+/* To the primary, bits of popcorn_head.to_primary. */
 #define POPCORN_BELL_STATE	(1U << 0) /* guest_state changed */
 #define POPCORN_BELL_OUTPUT	(1U << 1) /* console output, and out_wanted was set */
 #define POPCORN_BELL_SPACE	(1U << 2) /* console input was taken, and in_wanted was set */
 
-/* Reasons for a doorbell to the secondary, bits of popcorn_head.to_guest. */
+/* To the secondary, bits of popcorn_head.to_guest. */
 #define POPCORN_BELL_INPUT	(1U << 0) /* console input */
 #define POPCORN_BELL_SHUTDOWN	(1U << 1) /* please shut down */
 
@@ -107,7 +126,7 @@ struct popcorn_head {
 	__u64 guest_bell;	/* POPCORN_BELL() of the secondary */
 	__u32 guest_version;	/* POPCORN_HEAD_VERSION of its module, before CHECKIN */
 	__u32 guest_state;	/* POPCORN_GUEST_*, stored with release after what it announces */
-	__u32 guest_reason;	/* enum popcorn_reason: POWEROFF, REBOOT, HALT or PANIC */
+	__u32 guest_reason;	/* POPCORN_REASON_ POWEROFF, REBOOT, HALT, PANIC or RESET */
 	__u32 reserved3;
 	__u64 in_tail;		/* input ring: bytes ever read */
 	__u8 reserved7[32];
