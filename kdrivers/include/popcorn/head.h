@@ -62,7 +62,7 @@
 /*
  * Reasons for a doorbell. They are set by an OR with a *literal* lock prefix (sync_cmpxchg(),
  * sync_set_bit()) and taken by xchg. Not atomic_or(), set_bit() or cmpxchg(): a kernel that booted
- * on one CPU replaces the lock prefixes of those by NOPs, in modules too, and would then lose bits
+ * on one CPU patches the lock prefixes of those out, in modules too, and would then lose bits
  * to the other kernel. The same holds for every word that two kernels write.
  */
 

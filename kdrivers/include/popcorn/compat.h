@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What differs between the kernel versions that the modules are built for: 6.1 (also rt) and 6.12.
+ * Nothing outside this header asks for a version.
+ */
+#ifndef _POPCORN_COMPAT_H
+#define _POPCORN_COMPAT_H
+
+#include <linux/irqflags.h>
+#include <linux/mm.h>
+#include <linux/version.h>
+#include <asm/apic.h>
+
+/*
+ * Sends one interrupt by the local APIC: fixed, NMI, INIT or start-up, with physical destination.
+ *
+ * From 6.5 on the accessors are static calls whose keys are not exported; the function pointers
+ * they were made from still are. x2APIC has no "idle" to wait for and no waiting function there.
+ * Interrupts are off because an xAPIC takes two writes, the destination first: a handler that
+ * sends in between would change the destination. The bounded variant of the wait is used, since
+ * no reason exists to hang this kernel for an interrupt to another one.
+ */
+static inline void popcorn_apic_send(u32 low, u32 apicid)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	if (apic->safe_wait_icr_idle)
+		apic->safe_wait_icr_idle();
+	apic->icr_write(low, apicid);
+	local_irq_restore(flags);
+}
+
+/* 6.3 made vm_flags read-only and gave it accessors. */
+static inline void popcorn_vm_flags(struct vm_area_struct *vma, vm_flags_t set, vm_flags_t clear)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	vm_flags_mod(vma, set, clear);
+#else
+	vma->vm_flags = (vma->vm_flags | set) & ~clear;
+#endif
+}
+
+#endif /* _POPCORN_COMPAT_H */
