@@ -7,6 +7,7 @@
 #define _POPCORN_COMPAT_H
 
 #include <linux/irqflags.h>
+#include <linux/kmsg_dump.h>
 #include <linux/mm.h>
 #include <linux/version.h>
 #include <asm/apic.h>
@@ -40,5 +41,26 @@ static inline void popcorn_vm_flags(struct vm_area_struct *vma, vm_flags_t set, 
 	vma->vm_flags = (vma->vm_flags | set) & ~clear;
 #endif
 }
+
+/* 6.12 put the reason that a kmsg dumper is called for into a structure. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+typedef struct kmsg_dump_detail *popcorn_kmsg_detail_t;
+#define popcorn_kmsg_reason(detail) ((detail)->reason)
+#else
+typedef enum kmsg_dump_reason popcorn_kmsg_detail_t;
+#define popcorn_kmsg_reason(detail) (detail)
+#endif
+
+/* 6.8 changed types in drivers/tty/hvc/hvc_console.h, which is not among a kernel's headers. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+typedef ssize_t popcorn_hvc_ret_t;
+typedef size_t popcorn_hvc_count_t;
+typedef u8 popcorn_hvc_char_t;
+#else
+typedef int popcorn_hvc_ret_t;
+typedef int popcorn_hvc_count_t;
+typedef char popcorn_hvc_char_t;
+#define POPCORN_HVC_OUTBUF_POINTER
+#endif
 
 #endif /* _POPCORN_COMPAT_H */
