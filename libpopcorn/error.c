@@ -19,7 +19,8 @@ static const struct {
 #undef POPCORN_ERROR
 };
 
-int popcorn_error_set(struct popcorn_error *error, enum popcorn_error_id id, const char *format, ...)
+int popcorn_error_set(struct popcorn_error *error, enum popcorn_error_id id, const char *format,
+		      ...)
 {
 	if (error && error->id == POPCORN_ERROR_NONE) {
 		error->id = id;
