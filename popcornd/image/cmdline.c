@@ -23,11 +23,16 @@
 #define CMDLINE_REBOOT "reboot=bios"
 
 /*
+ * First of all, where a long line is not cut off: a name for this boot, so that the log in a
+ * kernel's memory can be told from one that an earlier kernel left there. No module has this
+ * name, so nobody minds the option.
+ *
  * Defaults:
  *  8250.nr_uarts=0	the legacy ports are the primary's; a debugging user may own one of them
  *  nmi_watchdog=0	a perf counter's NMI has no use beside the heartbeat
  */
-static const char cmdline_before[] = "8250.nr_uarts=0 nmi_watchdog=0";
+static const char cmdline_before[] =
+	"popcorn.generation=%" PRIu32 " 8250.nr_uarts=0 nmi_watchdog=0";
 
 /*
  * What must win:
@@ -145,7 +150,7 @@ static int check_user(const char *user, size_t *ret_own, struct popcorn_error *e
 int image_cmdline(const char *user, const struct bzimage *kernel,
 		  const struct image_partition *partition, char **ret, struct popcorn_error *error)
 {
-	_cleanup_free_ char *after = NULL, *all = NULL;
+	_cleanup_free_ char *before = NULL, *after = NULL, *all = NULL;
 	size_t own = 0, length, added;
 	const char *rest;
 	int r;
@@ -167,7 +172,11 @@ int image_cmdline(const char *user, const struct bzimage *kernel,
 		after = NULL;
 		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
 	}
-	if (asprintf(&all, "%s%s%.*s %s%s%s", cmdline_before, own ? " " : "", (int)own, user, after,
+	if (asprintf(&before, cmdline_before, partition->generation) < 0) {
+		before = NULL;
+		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
+	}
+	if (asprintf(&all, "%s%s%.*s %s%s%s", before, own ? " " : "", (int)own, user, after,
 		     *rest ? " " : "", rest) < 0) {
 		all = NULL;
 		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
@@ -24,6 +25,7 @@
 
 #include "error.h"
 #include "image.h"
+#include "klog.h"
 
 #define MEMORY_DIR	"/sys/devices/system/memory"
 #define LIST_MAX	4096
@@ -53,7 +55,7 @@ struct options {
 	uint32_t blocks[LIST_MAX];
 	size_t n_blocks;
 	unsigned timeout;
-	bool interactive, until_running;
+	bool interactive, until_running, log;
 };
 
 struct trial {
@@ -436,6 +438,36 @@ static int watch(struct trial *t, const struct options *o)
 	return ran && t->status.state == POPCORN_STATE_STOPPED ? 0 : -EIO;
 }
 
+static int print_line(void *userdata, const char *line, size_t length)
+{
+	printf("log: %.*s\n", (int)length, line);
+	return 0;
+}
+
+/* What the kernel logged, from its memory: for one that never had a console. */
+static void print_log(struct trial *t)
+{
+	static struct klog_range ranges[LIST_MAX];
+	size_t n = 0;
+	int r;
+
+	for (size_t i = 0; i < t->status.nr_ranges; i++) {
+		void *p = mmap(NULL, t->ranges[i].length, PROT_READ, MAP_SHARED, t->fd,
+			       (off_t)t->ranges[i].start);
+
+		if (p == MAP_FAILED)
+			fail("mmap", -errno);
+		else
+			ranges[n++] = (struct klog_range){ t->ranges[i].start,
+							   t->ranges[i].length, p };
+	}
+	r = klog_read(ranges, n, t->status.generation, print_line, NULL);
+	if (r < 0)
+		fail("the kernel's log", r);
+	while (n--)
+		munmap((void *)ranges[n].data, ranges[n].length);
+}
+
 static int boot(struct trial *t, const struct options *o)
 {
 	struct popcorn_create create = { .size = sizeof(create) };
@@ -485,6 +517,8 @@ static int boot(struct trial *t, const struct options *o)
 	ended = ioctl(t->fd, POPCORN_IOC_STOP, &kill_it);
 	if (ended < 0 && r == 0)
 		r = fail("STOP", -errno);
+	if (r < 0 || o->log)
+		print_log(t);
 end:
 	image_done(&image);
 	return r;
@@ -532,6 +566,7 @@ static const struct option long_options[] = {
 	{ "timeout", required_argument, NULL, 't' },
 	{ "interactive", no_argument, NULL, 'I' },
 	{ "until-running", no_argument, NULL, 'u' },
+	{ "log", no_argument, NULL, 'l' },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
 };
@@ -550,6 +585,7 @@ static const char usage[] =
 	"  --timeout S        kill it after so many seconds (default 60)\n"
 	"  --until-running    kill it as soon as it runs\n"
 	"  --interactive      standard input goes to its console\n"
+	"  --log              print the kernel's log at the end (done anyway if it failed)\n"
 	"  --name NAME        (default trial)\n";
 
 int main(int argc, char *argv[])
@@ -603,6 +639,9 @@ int main(int argc, char *argv[])
 			break;
 		case 'u':
 			o.until_running = true;
+			break;
+		case 'l':
+			o.log = true;
 			break;
 		case 'h':
 			fputs(usage, stdout);
