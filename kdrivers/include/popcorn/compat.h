@@ -11,6 +11,8 @@
 #include <linux/mm.h>
 #include <linux/version.h>
 #include <asm/apic.h>
+#include <asm/processor.h>
+#include <asm/smp.h>
 
 /*
  * Sends one interrupt by the local APIC: fixed, NMI, INIT or start-up, with physical destination.
@@ -30,6 +32,22 @@ static inline void popcorn_apic_send(u32 low, u32 apicid)
 		apic->safe_wait_icr_idle();
 	apic->icr_write(low, apicid);
 	local_irq_restore(flags);
+}
+
+/* A doorbell. Any context. The caller has checked both: see POPCORN_BELL(). */
+static inline void popcorn_send_ipi(u32 apicid, u32 vector)
+{
+	popcorn_apic_send(APIC_DM_FIXED | APIC_DEST_PHYSICAL | vector, apicid);
+}
+
+/* The APIC id that a CPU's own CPUID gives. 6.7 moved it. */
+static inline u32 popcorn_initial_apicid(unsigned int cpu)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+	return cpu_data(cpu).topo.initial_apicid;
+#else
+	return cpu_data(cpu).initial_apicid;
+#endif
 }
 
 /* 6.3 made vm_flags read-only and gave it accessors. */
