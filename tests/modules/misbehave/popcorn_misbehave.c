@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * For tests only: does to the kernel it is loaded in what a broken kernel would do to itself, and
+ * to the memory it shares with the primary. Loading it succeeds when the kernel survives that.
+ *
+ *	how=hang	CPU cpu= loops with interrupts off
+ *	how=hang-all	all CPUs do
+ *	how=triple-fault
+ *	how=panic	in interrupt context, on CPU cpu=
+ *	how=garbage	overwrites what the secondary writes in the head, and its rings
+ *	how=bad-vector	publishes a doorbell at the vector that would deafen a CPU
+ *	how=storm	rings at the primary for seconds= without a break
+ */
+#include <linux/acpi.h>
+#include <linux/delay.h>
+#include <linux/io.h>
+#include <linux/irqflags.h>
+#include <linux/jiffies.h>
+#include <linux/module.h>
+#include <linux/panic.h>
+#include <linux/sched.h>
+#include <linux/smp.h>
+#include <linux/string.h>
+#include <asm/desc.h>
+#include <popcorn/compat.h>
+#include <popcorn/head.h>
+
+static char *how = "";
+module_param(how, charp, 0444);
+static unsigned int cpu;
+module_param(cpu, uint, 0444);
+static unsigned int seconds = 5;
+module_param(seconds, uint, 0444);
+
+static struct popcorn_head *find_head(void)
+{
+	const struct popcorn_acpi_table *table;
+	struct acpi_table_header *header;
+	struct popcorn_head *head;
+
+	if (ACPI_FAILURE(acpi_get_table(POPCORN_ACPI_SIGNATURE, 1, &header)))
+		return NULL;
+	table = (const void *)header;
+	head = memremap(table->head, POPCORN_HEAD_SIZE, MEMREMAP_WB);
+	acpi_put_table(header);
+	return head;
+}
+
+static void hang(void *unused)
+{
+	local_irq_disable();
+	for (;;)
+		cpu_relax();
+}
+
+static void panic_here(void *unused)
+{
+	panic("popcorn_misbehave was asked to");
+}
+
+static void triple_fault(void)
+{
+	static const struct desc_ptr none;
+
+	local_irq_disable();
+	/* The exception finds no handler, nor does the one for that. */
+	asm volatile("lidt %0; ud2" : : "m"(none));
+}
+
+static void fill(struct popcorn_head *head, size_t start, size_t end)
+{
+	memset((u8 *)head + start, 0xa5, end - start);
+}
+
+/* But for the sleep and reset registers: with them it would be a power-off. */
+static void garbage(struct popcorn_head *head)
+{
+	fill(head, POPCORN_HEAD_BEATS, POPCORN_HEAD_TABLES);
+	fill(head, POPCORN_HEAD_CONSOLE_OUT, POPCORN_HEAD_SIZE);
+	fill(head, offsetof(struct popcorn_head, guest_bell), sizeof(*head));
+	WRITE_ONCE(head->to_primary, ~0U);
+}
+
+static void storm(struct popcorn_head *head)
+{
+	unsigned long end = jiffies + seconds * HZ;
+	u64 bell;
+
+	while (time_before(jiffies, end)) {
+		bell = READ_ONCE(head->primary_bell);
+		WRITE_ONCE(head->to_primary, ~0U);
+		if (POPCORN_BELL_VECTOR(bell) >= 0x20 && POPCORN_BELL_VECTOR(bell) < 0xff)
+			popcorn_apic_send(APIC_DM_FIXED | APIC_DEST_PHYSICAL |
+						  POPCORN_BELL_VECTOR(bell),
+					  POPCORN_BELL_APICID(bell));
+		cond_resched();
+	}
+}
+
+static int __init misbehave_init(void)
+{
+	struct popcorn_head *head = find_head();
+
+	/* On any other machine it would do harm that nobody contains. */
+	if (!head)
+		return -ENODEV;
+
+	pr_info("popcorn_misbehave: %s\n", how);
+	if (!strcmp(how, "hang")) {
+		if (cpu == raw_smp_processor_id())
+			hang(NULL);
+		return smp_call_function_single(cpu, hang, NULL, 0);
+	}
+	if (!strcmp(how, "hang-all")) {
+		preempt_disable();
+		smp_call_function(hang, NULL, 0);
+		hang(NULL);
+	}
+	if (!strcmp(how, "panic"))
+		return smp_call_function_single(cpu, panic_here, NULL, 0);
+	if (!strcmp(how, "triple-fault"))
+		triple_fault();
+	else if (!strcmp(how, "garbage"))
+		garbage(head);
+	else if (!strcmp(how, "bad-vector"))
+		WRITE_ONCE(head->guest_bell,
+			   POPCORN_BELL(POPCORN_BELL_APICID(head->guest_bell), 0xffU));
+	else if (!strcmp(how, "storm"))
+		storm(head);
+	else
+		return -EINVAL;
+	return 0;
+}
+module_init(misbehave_init);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("Makes a secondary misbehave, for tests");
