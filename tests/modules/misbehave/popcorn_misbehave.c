@@ -64,7 +64,7 @@ static void triple_fault(void)
 
 	local_irq_disable();
 	/* The exception finds no handler, nor does the one for that. */
-	asm volatile("lidt %0; ud2" : : "m"(none));
+	asm volatile("lidt %0; int3" : : "m"(none));
 }
 
 static void fill(struct popcorn_head *head, size_t start, size_t end)
