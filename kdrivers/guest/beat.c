@@ -12,9 +12,6 @@
 
 #include "guest.h"
 
-/* No sign of life is expected: the CPU is offline. */
-#define BEAT_OFF (~0ULL)
-
 struct beat {
 	struct hrtimer timer;
 	u64 count;
@@ -62,7 +59,7 @@ static int beat_offline(unsigned int cpu)
 		return 0;
 	/* In this order, or a last beat would make the CPU look alive and then dead. */
 	hrtimer_cancel(&per_cpu_ptr(&beats, cpu)->timer);
-	WRITE_ONCE(*beat_word(cpu), BEAT_OFF);
+	WRITE_ONCE(*beat_word(cpu), POPCORN_BEAT_OFF);
 	return 0;
 }
 
@@ -74,7 +71,7 @@ int beat_init(void)
 	beat_period = ms_to_ktime(period >= 10 && period <= 60000 ? period : POPCORN_BEAT_MS);
 	/* Before the online ones overwrite it: a CPU that never comes up is not a dead one. */
 	for (cpu = 0; cpu < guest_head->nr_cpus; cpu++)
-		WRITE_ONCE(*beat_word(cpu), BEAT_OFF);
+		WRITE_ONCE(*beat_word(cpu), POPCORN_BEAT_OFF);
 	ret = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "popcorn/guest:beat", beat_online,
 				beat_offline);
 	if (ret < 0)

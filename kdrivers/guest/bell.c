@@ -121,7 +121,7 @@ static void send(u64 bell)
 	/* 0xff gets no EOI and would deafen the CPU; below 0x20 are exceptions. 0: not ready. */
 	if (vector < FIRST_EXTERNAL_VECTOR || vector >= 0xff)
 		return;
-	popcorn_apic_send(APIC_DM_FIXED | APIC_DEST_PHYSICAL | vector, POPCORN_BELL_APICID(bell));
+	popcorn_send_ipi(POPCORN_BELL_APICID(bell), vector);
 }
 
 /*

@@ -131,7 +131,9 @@ static void look_at_beats(struct popcorn_kernel *kernel, u64 now, u64 late)
 		}
 		cpu->beat_time += late;
 		/* Another CPU may never have been started, or have been taken offline. */
-		if ((i && !beat) || now < cpu->beat_time || now - cpu->beat_time < limit)
+		if ((i && !beat) || beat == POPCORN_BEAT_OFF)
+			continue;
+		if (now < cpu->beat_time || now - cpu->beat_time < limit)
 			continue;
 		scnprintf(kernel->text, sizeof(kernel->text),
 			  "CPU %u of the kernel gave no sign of life for %llu ms", i,

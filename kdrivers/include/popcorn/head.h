@@ -52,6 +52,8 @@
 
 /* Heartbeat period of the secondary, in milliseconds. */
 #define POPCORN_BEAT_MS		1000
+/* A heartbeat word that is not expected to change: the CPU is offline in the secondary. */
+#define POPCORN_BEAT_OFF	(~0ULL)
 
 /* Progress of the secondary, popcorn_head.guest_state. It only ever grows. */
 #define POPCORN_GUEST_NONE	0 /* nothing has been heard */

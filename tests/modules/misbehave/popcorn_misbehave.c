@@ -90,9 +90,7 @@ static void storm(struct popcorn_head *head)
 		bell = READ_ONCE(head->primary_bell);
 		WRITE_ONCE(head->to_primary, ~0U);
 		if (POPCORN_BELL_VECTOR(bell) >= 0x20 && POPCORN_BELL_VECTOR(bell) < 0xff)
-			popcorn_apic_send(APIC_DM_FIXED | APIC_DEST_PHYSICAL |
-						  POPCORN_BELL_VECTOR(bell),
-					  POPCORN_BELL_APICID(bell));
+			popcorn_send_ipi(POPCORN_BELL_APICID(bell), POPCORN_BELL_VECTOR(bell));
 		cond_resched();
 	}
 }
