@@ -440,6 +440,9 @@ static int release_locked(struct popcorn_kernel *kernel, u32 *ret_cpus, u32 *ret
 	}
 	WRITE_ONCE(kernel->released, true);
 	popcorn_set_state(kernel, 0, POPCORN_REASON_NONE);
+	/* A watch that waits would let go of the kernel, and of this module, only when it is due. */
+	if (cancel_delayed_work(&kernel->watch))
+		popcorn_put(kernel);
 	/* The table's reference and its hold on the module; the caller has a reference too. */
 	popcorn_put(kernel);
 	module_put(THIS_MODULE);

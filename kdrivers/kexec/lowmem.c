@@ -21,6 +21,9 @@
 #define PIECE_SIZE	(PIECE_PAGES * PAGE_SIZE)
 #define PIECES_MAX	(LOW_PAGES / PIECE_PAGES)
 
+/* Linux leaves the first 64 KiB alone, because some firmware writes there (X86_RESERVE_LOW). */
+#define PIECES_START	0x10000
+
 /* The last word of every real-mode blob. */
 #define BLOB_END_SIGNATURE	0x65a22c82
 /* In its header for waking up from ACPI sleep, the last word but for a few. */
@@ -273,7 +276,7 @@ int popcorn_low_init(void)
 		return -ENODEV;
 	}
 	tramp_page = page << PAGE_SHIFT;
-	for (page++; page < LOW_PAGES; page++) {
+	for (page = max(page + 1, PHYS_PFN(PIECES_START)); page < LOW_PAGES; page++) {
 		run = test_bit(page, usable) ? run + 1 : 0;
 		if (run == PIECE_PAGES) {
 			pieces[nr_pieces++] = PFN_PHYS(page + 1) - PIECE_SIZE;

@@ -66,8 +66,9 @@ static int map_identity(struct tables *tables, u64 start, u64 end)
 }
 
 /*
- * Maps the first 2 MiB (start-up page, low memory), the head and the segments. The kernel maps
- * what else it wants by itself. -ENOSPC: the segments need more tables than there is room for.
+ * Maps the first 2 MiB (start-up page, low memory), the head and the segments, and of the memory
+ * beside them as much as there are tables for: a kernel unpacks itself behind its segment before
+ * it maps what it wants by itself. -ENOSPC: the segments alone need too many tables.
  *
  * Context: kernel->lock is held.
  */
@@ -78,6 +79,7 @@ int popcorn_pgtable(struct popcorn_kernel *kernel, u64 *ret_cr3)
 		.phys = kernel->head_phys + POPCORN_HEAD_PGTABLES,
 		.used = 1,
 	};
+	struct popcorn_mem *mem;
 	u32 i;
 	int err;
 
@@ -91,6 +93,9 @@ int popcorn_pgtable(struct popcorn_kernel *kernel, u64 *ret_cr3)
 				   kernel->segments[i].mem + kernel->segments[i].memsz);
 	if (err)
 		return err;
+	list_for_each_entry(mem, &kernel->ranges, list)
+		if (map_identity(&tables, mem->start, mem->start + mem->length))
+			break;
 	*ret_cr3 = tables.phys;
 	return 0;
 }
