@@ -25,6 +25,7 @@ struct config {
 	char *busybox;			/* shell of a kernel without initrd; static */
 	char *agent;			/* popcorn-agent */
 	char *modules;			/* "/lib/modules": VERSION/updates/… below it */
+	bool drop_caches;		/* memory.drop_caches: before memory is tried a second time */
 };
 
 /* One kernel's definition: from its file, from D-Bus options, or both (options win). */
@@ -55,5 +56,5 @@ int kernel_def_copy(const struct kernel_def *def, struct kernel_def **ret);
 
 /* "512M", "1G", "0x40000000", "1048576"; MEMORY_INVALID if malformed, zero or not n x 2 MiB. */
 int parse_memory(const char *s, uint64_t *ret, struct popcorn_error *error);
-/* "2", "2-3,7": list of CPUs as in sysfs; INVALID_ARGUMENT. */
+/* "2", "2-3,7" (never empty): list of CPUs as in sysfs; INVALID_ARGUMENT. */
 int parse_cpus(const char *s, hwloc_bitmap_t *ret, struct popcorn_error *error);

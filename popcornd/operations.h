@@ -19,7 +19,8 @@ int boot_check(const struct config *config, const struct kernel_def *def, struct
 /*
  * create ▶ take ▶ build image ▶ LOAD ▶ START ▶ wait for "running". On failure everything is undone
  * in reverse order, except that a kernel whose CPU was not seen stopped stays "failed" in the
- * driver. @ret_fd is the kernel's descriptor. BOOT_TIMEOUT, CRASHED (it died while booting),
+ * driver, with error CPU_STUCK; then, and if memory did not come back online, claim_holds().
+ * @ret_fd is the kernel's descriptor. BOOT_TIMEOUT, CRASHED (it died while booting),
  * CANCELLED, LOCKED_DOWN, NO_LOW_MEMORY, NAME_TAKEN and all of resources_take() and boot_check().
  * A kernel that dies while booting leaves its kernel log in @ret_log (malloc'ed; may be NULL).
  */

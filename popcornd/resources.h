@@ -18,16 +18,22 @@
  */
 
 #include <hwloc.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "config.h"
 #include "driver.h"
 #include "image.h"
 
+#define PROGRESS_RESERVE 0.4
+
 /* What a blocking operation looks at between its steps. */
 struct operation {
 	int cancel_fd;	/* readable = give up, undo, return CANCELLED; or -1 */
-	/* Any thread. @step: "reserve", "load", "start", "kernel", "agent"; @fraction 0..1 of all. */
+	/*
+	 * May be NULL. Called in the thread of the operation. @step: "reserve", "load", "start",
+	 * "kernel", "agent"; @fraction 0..1 of all, of which "reserve" is PROGRESS_RESERVE.
+	 */
 	void (*progress)(void *userdata, const char *step, double fraction);
 	void *userdata;
 };
@@ -39,6 +45,8 @@ struct claim;
 int resources_new(const struct config *config, struct driver *driver, const char *sysfs,
 		  const char *run, struct resources **ret, struct popcorn_error *error);
 struct resources *resources_free(struct resources *resources);
+/* From now on. @config must live as long as any operation that began before the next change. */
+void resources_set_config(struct resources *resources, const struct config *config);
 
 /*
  * Chooses CPUs and memory for @name: near each other, whole cores first, nothing that the primary
@@ -47,13 +55,31 @@ struct resources *resources_free(struct resources *resources);
  */
 int resources_claim(struct resources *resources, const char *name, const struct kernel_def *def,
 		    struct claim **ret, struct popcorn_error *error);
-/* Forgets a claim of which nothing was taken, or all was given back. */
+/*
+ * Forgets a claim of which nothing was taken, or all was given back. Of one that still holds
+ * something (claim_holds()) the lease file stays, for resources_recover().
+ */
 struct claim *claim_free(struct claim *claim);
+/* Whether something of the primary's is, or may be, away. */
+bool claim_holds(const struct claim *claim);
 
-/* Blocking. CPU_BUSY, MEMORY_BUSY, NO_FREE_MEMORY, CANCELLED; on failure nothing stays taken. */
+/*
+ * The first memory range will have @need bytes, and @wish bytes if that is not harder: the kernel is
+ * to lie in it, and if possible its initrd too.
+ */
+void claim_need_first(struct claim *claim, uint64_t need, uint64_t wish);
+
+/*
+ * Blocking. CPU_BUSY, MEMORY_BUSY, NO_FREE_MEMORY, LIMIT, CANCELLED. What the driver was given can
+ * only come back by its RELEASE: on failure the claim holds what was taken until then, and the
+ * caller does RELEASE and resources_give_back() as after a success (release_kernel()).
+ */
 int resources_take(struct resources *resources, struct claim *claim, int kernel_fd,
 		   const struct operation *operation, struct popcorn_error *error);
-/* Blocking. After the driver's RELEASE: onlines the blocks, ends the lease. */
+/*
+ * Blocking. After the driver's RELEASE: onlines the blocks, ends the lease. On failure (a block
+ * would not come online) the claim holds what is left, and this may be tried again.
+ */
 int resources_give_back(struct resources *resources, struct claim *claim, struct popcorn_error *error);
 
 /*
@@ -68,8 +94,11 @@ int resources_recover(struct resources *resources,
 /* Valid while the claim is. */
 const uint32_t *claim_cpus(const struct claim *claim, size_t *ret_n);
 /* Fills @ret for image_build(): arrays belong to the claim. After resources_take(). */
-int claim_partition(const struct claim *claim, int kernel_fd, struct image_partition *ret,
+int claim_partition(struct claim *claim, int kernel_fd, struct image_partition *ret,
 		    struct popcorn_error *error);
+
+/* Bytes asked for, or that a recovered kernel has. */
+uint64_t claim_memory(const struct claim *claim);
 
 /* CPUs that could be lent now, and bytes of memory likely to be had: for List and messages. */
 unsigned resources_free_cpus(struct resources *resources);

@@ -1,0 +1,800 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <lzma.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <popcorn/head.h>
+
+#include "klog.h"
+#include "operations.h"
+#include "util.h"
+
+/* Limits of what is read into memory: each well beyond what exists. */
+#define IMAGE_FILE_MAX	 (512 * MIB)
+#define INITRD_FILE_MAX	 (4096 * MIB - 1)
+#define PROGRAM_FILE_MAX (64 * MIB)
+/* For a decompressed module; also how much the decompressor may use itself. */
+#define MODULE_SIZE_MAX	 (64 * MIB)
+#define LZMA_MEMORY_MAX	 (128 * MIB)
+
+/* Beside the kernel in the first range: the command line and boot_params, page tables, slack. */
+#define FIRST_RANGE_SLACK (4 * MIB)
+
+#define PROGRESS_LOAD	0.45
+#define PROGRESS_START	0.55
+#define PROGRESS_KERNEL 0.6
+#define PROGRESS_AGENT	0.9
+
+/* What is loaded in a secondary before its init runs, in order. */
+static const char *const guest_modules[] = { "popcorn_guest" };
+
+/* Where modules that do not come with the kernel are put: by us, by dkms, by other distributions. */
+static const char *const module_folders[] = {
+	"updates/popcorn", "updates/dkms", "updates", "extra/popcorn", "extra", "weak-updates",
+};
+
+static int no_memory(struct popcorn_error *error)
+{
+	return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
+}
+
+/* Files of a boot. */
+
+static int read_input(const char *what, const char *path, uint64_t max, enum popcorn_error_id id,
+		      const char *hint, void **ret, size_t *ret_size, struct popcorn_error *error)
+{
+	int r;
+
+	if (path[0] != '/')
+		return popcorn_error_set(error, id, "the %s '%s' is not an absolute path", what, path);
+	r = read_file(path, max, ret, ret_size);
+	switch (r) {
+	case 0:
+		return 0;
+	case -ENOMEM:
+		return no_memory(error);
+	case -EISDIR:
+		return popcorn_error_set(error, id, "the %s %s is a folder; %s", what, path, hint);
+	case -ENODEV:
+		return popcorn_error_set(error, id, "the %s %s is not a regular file; %s", what, path,
+					 hint);
+	case -EFBIG:
+		return popcorn_error_set(error, id, "the %s %s is larger than %s; %s", what, path,
+					 SIZE_TEXT(max), hint);
+	}
+	return popcorn_error_set(error, id, "the %s %s can't be read: %s; %s", what, path, strerror(-r),
+				 hint);
+}
+
+/* One file, or none: its path and contents. */
+struct input {
+	void *data;
+	size_t size;
+};
+
+static void input_done(struct input *input)
+{
+	free(input->data);
+}
+
+static int unpack_xz(const struct input *packed, struct input *ret)
+{
+	lzma_stream stream = LZMA_STREAM_INIT;
+	_cleanup_free_ uint8_t *data = NULL;
+	size_t room = packed->size * 4 + 65536;
+	lzma_ret code;
+
+	if (lzma_stream_decoder(&stream, LZMA_MEMORY_MAX, LZMA_CONCATENATED) != LZMA_OK)
+		return -ENOMEM;
+	data = malloc(room);
+	stream.next_in = packed->data;
+	stream.avail_in = packed->size;
+	stream.next_out = data;
+	stream.avail_out = room;
+	while (data) {
+		code = lzma_code(&stream, LZMA_FINISH);
+		if (code != LZMA_OK || stream.avail_out > 0)
+			break;
+		if (room >= MODULE_SIZE_MAX) {
+			code = LZMA_DATA_ERROR;
+			break;
+		}
+		uint8_t *more = realloc(data, 2 * room);
+
+		if (!more) {
+			free(steal_ptr(data));
+			break;
+		}
+		data = more;
+		stream.next_out = data + room;
+		stream.avail_out = room;
+		room *= 2;
+	}
+	if (data && code == LZMA_STREAM_END) {
+		ret->size = stream.total_out;
+		ret->data = steal_ptr(data);
+		lzma_end(&stream);
+		return 0;
+	}
+	lzma_end(&stream);
+	return data ? -EBADMSG : -ENOMEM;
+}
+
+/* popcorn's module for @release, plain or xz: the first one found in the folders. */
+static int find_module(const struct config *config, const char *release, const char *module,
+		       struct input *ret, struct popcorn_error *error)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(module_folders); i++) {
+		for (int xz = 0; xz <= 1; xz++) {
+			_cleanup_(input_done) struct input packed = { 0 };
+			char path[PATH_MAX];
+			int r;
+
+			if ((size_t)snprintf(path, sizeof(path), "%s/%s/%s/%s.ko%s", config->modules,
+					     release, module_folders[i], module,
+					     xz ? ".xz" : "") >= sizeof(path))
+				continue;
+			r = read_file(path, MODULE_SIZE_MAX, &packed.data, &packed.size);
+			if (r == -ENOENT || r == -ENOTDIR)
+				continue;
+			if (r == 0 && xz) {
+				r = unpack_xz(&packed, ret);
+			} else if (r == 0) {
+				*ret = packed;
+				packed = (struct input){ 0 };
+			}
+			if (r == -ENOMEM)
+				return no_memory(error);
+			if (r < 0)
+				return popcorn_error_set(error, POPCORN_ERROR_NO_MODULES,
+					"%s can't be read: %s; build popcorn's modules for kernel %s "
+					"again", path, strerror(-r), release);
+			return 0;
+		}
+	}
+	return popcorn_error_set(error, POPCORN_ERROR_NO_MODULES,
+		"kernel %s needs popcorn's module %s.ko, which is not in %s/%s/updates or extra; "
+		"install linux-headers-%s, then 'dkms autoinstall -k %s'", release, module,
+		config->modules, release, release, release);
+}
+
+/* A program that needs no libraries: nothing of that kind is in our initramfs. */
+static bool is_static_program(const struct input *program)
+{
+	const uint8_t *data = program->data;
+	Elf64_Ehdr header;
+
+	if (program->size < sizeof(header))
+		return false;
+	memcpy(&header, data, sizeof(header));
+	if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64 ||
+	    header.e_machine != EM_X86_64 || header.e_phentsize != sizeof(Elf64_Phdr) ||
+	    header.e_phoff > program->size ||
+	    header.e_phnum > (program->size - header.e_phoff) / sizeof(Elf64_Phdr))
+		return false;
+	for (size_t i = 0; i < header.e_phnum; i++) {
+		Elf64_Phdr segment;
+
+		memcpy(&segment, data + header.e_phoff + i * sizeof(segment), sizeof(segment));
+		if (segment.p_type == PT_INTERP)
+			return false;
+	}
+	return true;
+}
+
+/* All that a boot needs from the disk. */
+struct files {
+	struct input image, initramfs;
+	struct bzimage kernel;
+};
+
+static void files_done(struct files *files)
+{
+	input_done(&files->image);
+	input_done(&files->initramfs);
+}
+
+static const char image_hint[] = "give the vmlinuz file of a kernel, as in /boot";
+static const char initrd_hint[] = "give the initrd.img file of that kernel, as in /boot, or none";
+
+static int read_image(const struct kernel_def *def, struct files *files, struct popcorn_error *error)
+{
+	int r;
+
+	if (!def->image)
+		return popcorn_error_set(error, POPCORN_ERROR_IMAGE_NOT_FOUND, "no image was given; %s",
+					 image_hint);
+	r = read_input("kernel image", def->image, IMAGE_FILE_MAX, POPCORN_ERROR_IMAGE_NOT_FOUND,
+		       image_hint, &files->image.data, &files->image.size, error);
+	if (r < 0)
+		return r;
+	return bzimage_parse(files->image.data, files->image.size, &files->kernel, error);
+}
+
+/* Bytes of the first memory range without the initrd: image_layout() puts the kernel behind it. */
+static uint64_t kernel_needs(const struct bzimage *kernel)
+{
+	return POPCORN_HEAD_SIZE + FIRST_RANGE_SLACK + kernel->alignment + kernel->init_size;
+}
+
+/*
+ * The user's initrd, unless @own_only, and our part of the initramfs; if there is no initrd also a
+ * shell, and what a shell needs.
+ */
+static int build_initramfs(const struct config *config, const char *name, const struct kernel_def *def,
+			   const struct bzimage *kernel, bool own_only, struct input *ret,
+			   struct popcorn_error *error)
+{
+	_cleanup_(input_done) struct input initrd = { 0 }, agent = { 0 }, busybox = { 0 };
+	_cleanup_(input_done) struct input module = { 0 };
+	struct initramfs_file files[16] = { 0 };
+	char list[64], path[64];
+	size_t n = 0;
+	int r;
+
+	_Static_assert(ARRAY_SIZE(guest_modules) == 1, "module has room for one");
+	r = find_module(config, kernel->release, guest_modules[0], &module, error);
+	if (r < 0)
+		return r;
+	r = read_input("first program of a kernel", config->agent, PROGRAM_FILE_MAX,
+		       POPCORN_ERROR_FAILED, "install popcorn again", &agent.data, &agent.size, error);
+	if (r < 0)
+		return r;
+	if (def->initrd && !own_only) {
+		r = read_input("initrd", def->initrd, INITRD_FILE_MAX, POPCORN_ERROR_INITRD_NOT_FOUND,
+			       initrd_hint, &initrd.data, &initrd.size, error);
+	} else if (!def->initrd) {
+		static const char hint[] = "install busybox-static, or give an initrd";
+
+		r = read_input("shell of a kernel without initrd", config->busybox, PROGRAM_FILE_MAX,
+			       POPCORN_ERROR_INITRD_NOT_FOUND, hint, &busybox.data, &busybox.size,
+			       error);
+		if (r == 0 && !is_static_program(&busybox))
+			r = popcorn_error_set(error, POPCORN_ERROR_INITRD_NOT_FOUND,
+				"no initrd was given, and the shell %s is not a static program; %s",
+				config->busybox, hint);
+	}
+	if (r < 0)
+		return r;
+
+	snprintf(list, sizeof(list), "%s.ko\n", guest_modules[0]);
+	snprintf(path, sizeof(path), "popcorn/%s.ko", guest_modules[0]);
+	files[n++] = (struct initramfs_file){ "popcorn-agent", S_IFREG | 0755, agent.data, agent.size,
+					      0, 0 };
+	files[n++] = (struct initramfs_file){ "popcorn/name", S_IFREG | 0644, name, strlen(name), 0, 0 };
+	files[n++] = (struct initramfs_file){ "popcorn/modules", S_IFREG | 0644, list, strlen(list), 0,
+					      0 };
+	files[n++] = (struct initramfs_file){ path, S_IFREG | 0644, module.data, module.size, 0, 0 };
+	if (!def->initrd) {
+		static const char *const folders[] = { "dev", "proc", "root", "run", "sys", "tmp" };
+
+		for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
+			files[n++] = (struct initramfs_file){ folders[i], S_IFDIR | 0755, NULL, 0, 0, 0 };
+		/* The kernel opens it for the first process, before anybody can make it. */
+		files[n++] = (struct initramfs_file){ "dev/console", S_IFCHR | 0600, NULL, 0, 5, 1 };
+		files[n++] = (struct initramfs_file){ "bin/busybox", S_IFREG | 0755, busybox.data,
+						      busybox.size, 0, 0 };
+		files[n++] = (struct initramfs_file){ "bin/sh", S_IFLNK | 0777, "busybox", 7, 0, 0 };
+	}
+	return initramfs_build(initrd.data, initrd.size, files, n, &ret->data, &ret->size, error);
+}
+
+static int check_initrd(const struct config *config, const struct kernel_def *def,
+			const struct bzimage *kernel, struct popcorn_error *error)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (!def->initrd)
+		return 0;
+	if (def->initrd[0] != '/')
+		return popcorn_error_set(error, POPCORN_ERROR_INITRD_NOT_FOUND,
+			"the initrd '%s' is not an absolute path", def->initrd);
+	fd = open(def->initrd, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return popcorn_error_set(error, POPCORN_ERROR_INITRD_NOT_FOUND,
+			"the initrd %s can't be read: %s; %s", def->initrd, strerror(errno),
+			initrd_hint);
+	if (!S_ISREG(st.st_mode))
+		return popcorn_error_set(error, POPCORN_ERROR_INITRD_NOT_FOUND,
+			"the initrd %s is %s; %s", def->initrd,
+			S_ISDIR(st.st_mode) ? "a folder" : "not a regular file", initrd_hint);
+	if ((uint64_t)st.st_size > INITRD_FILE_MAX ||
+	    (uint64_t)st.st_size + kernel_needs(kernel) > def->memory)
+		return popcorn_error_set(error, POPCORN_ERROR_INITRD_TOO_LARGE,
+			"the initrd %s has %" PRIu64 " MiB, kernel %s needs %" PRIu64 " MiB to unpack "
+			"itself, and %s of memory were asked for; ask for more", def->initrd,
+			((uint64_t)st.st_size + MIB - 1) / MIB, kernel->release,
+			(kernel_needs(kernel) + MIB - 1) / MIB, SIZE_TEXT(def->memory));
+	return 0;
+}
+
+int boot_check(const struct config *config, const struct kernel_def *def, struct popcorn_error *error)
+{
+	/* The longest numbers that image_cmdline() can have to put in. */
+	const struct image_partition partition = {
+		.id = UINT32_MAX,
+		.generation = UINT32_MAX,
+		.tsc_khz = UINT32_MAX,
+		.primary_boot_apicid = UINT32_MAX,
+	};
+	_cleanup_(files_done) struct files files = { 0 };
+	_cleanup_free_ char *cmdline = NULL;
+	int r;
+
+	r = read_image(def, &files, error);
+	if (r < 0)
+		return r;
+	r = image_cmdline(def->cmdline ? def->cmdline : "", &files.kernel, &partition, &cmdline, error);
+	if (r < 0)
+		return r;
+	if (kernel_needs(&files.kernel) > def->memory)
+		return popcorn_error_set(error, POPCORN_ERROR_MEMORY_TOO_SMALL,
+			"kernel %s needs %" PRIu64 " MiB to unpack itself, and %s of memory were asked "
+			"for; ask for more", files.kernel.release,
+			(kernel_needs(&files.kernel) + MIB - 1) / MIB, SIZE_TEXT(def->memory));
+	r = check_initrd(config, def, &files.kernel, error);
+	if (r < 0)
+		return r;
+	/* That all the rest is there shows when it is put together. */
+	return build_initramfs(config, "check", def, &files.kernel, true, &files.initramfs, error);
+}
+
+/* Booting. */
+
+static void report(const struct operation *operation, const char *step, double fraction)
+{
+	if (operation->progress)
+		operation->progress(operation->userdata, step, fraction);
+}
+
+static bool is_cancelled(const struct operation *operation)
+{
+	struct pollfd fd = { operation->cancel_fd, POLLIN, 0 };
+
+	return poll(&fd, 1, 0) > 0;
+}
+
+static int create_kernel(struct driver *driver, const char *name, int *ret_fd,
+			 struct popcorn_error *error)
+{
+	struct popcorn_info info;
+	uint32_t id;
+	int r;
+
+	r = driver->ops->info(driver, &info);
+	if (r < 0)
+		return popcorn_error_set_errno(error, r, "the driver does not answer");
+	/* LOAD would refuse: say so before anything is taken. */
+	if (info.flags & POPCORN_INFO_LOCKDOWN)
+		return popcorn_error_set(error, POPCORN_ERROR_LOCKED_DOWN,
+			"the primary is in lockdown mode (/sys/kernel/security/lockdown), which forbids "
+			"to load another kernel, as it does for kexec; boot it without Secure Boot or "
+			"lockdown=");
+	r = driver->ops->create(driver, name, &id, ret_fd);
+	switch (r) {
+	case -EEXIST:
+		return popcorn_error_set(error, POPCORN_ERROR_NAME_TAKEN,
+			"the driver has a kernel named '%s'; choose another name, or stop and release "
+			"it", name);
+	case -EINVAL:
+		return popcorn_error_set(error, POPCORN_ERROR_INVALID_NAME, NULL);
+	case -EPERM:
+		return popcorn_error_set(error, POPCORN_ERROR_NOT_AUTHORIZED,
+			"the driver refuses a new kernel to popcornd: it lacks CAP_SYS_BOOT");
+	case -ENOSPC:
+		if (info.low_free == 0)
+			return popcorn_error_set(error, POPCORN_ERROR_NO_LOW_MEMORY,
+				"no memory below 640 KiB is left, of which every kernel needs %" PRIu32
+				" KiB to start; %" PRIu32 " kernels have it; stop and release one",
+				info.low_size / 1024, info.nr_kernels);
+		return popcorn_error_set(error, POPCORN_ERROR_LIMIT,
+			"there are %" PRIu32 " kernels, %d is the limit; stop and release one",
+			info.nr_kernels, POPCORN_KERNELS_MAX);
+	}
+	return r < 0 ? popcorn_error_set_errno(error, r, "the driver refuses a new kernel") : 0;
+}
+
+static int load_image(struct driver *driver, int fd, const struct image *image,
+		      struct popcorn_error *error)
+{
+	struct popcorn_segment segments[IMAGE_SEGMENTS_MAX];
+	int r;
+
+	for (size_t i = 0; i < image->n_segments; i++)
+		segments[i] = (struct popcorn_segment){
+			.buf = (uintptr_t)image->segments[i].buf,
+			.bufsz = image->segments[i].bufsz,
+			.mem = image->segments[i].mem,
+			.memsz = image->segments[i].memsz,
+		};
+	r = driver->ops->load(driver, fd, segments, image->n_segments);
+	if (r == -EPERM)
+		return popcorn_error_set(error, POPCORN_ERROR_LOCKED_DOWN,
+			"the driver may not load a kernel: the primary is in lockdown mode, or popcornd "
+			"lacks CAP_SYS_BOOT");
+	if (r < 0)
+		return popcorn_error_set_errno(error, r, "the driver could not load the image");
+	return 0;
+}
+
+static int start_image(struct driver *driver, int fd, const struct image *image,
+		       unsigned heartbeat_ms, const char *name, struct popcorn_error *error)
+{
+	int r = driver->ops->start(driver, fd, image->entry, image->boot_params, heartbeat_ms);
+
+	if (r == -ETIME)
+		return popcorn_error_set(error, POPCORN_ERROR_BOOT_TIMEOUT,
+			"the boot CPU of '%s' was started and did not reach the start-up code; ask for "
+			"another CPU, and see 'dmesg'", name);
+	if (r < 0)
+		return popcorn_error_set_errno(error, r, "the driver could not start '%s'", name);
+	return 0;
+}
+
+static void statusp(struct popcorn_status *status)
+{
+	driver_status_done(status);
+}
+
+static int get_status(struct driver *driver, int fd, struct popcorn_status *ret,
+		      struct popcorn_error *error)
+{
+	int r = driver->ops->status(driver, fd, ret);
+
+	if (r == -ENODEV)
+		return popcorn_error_set(error, POPCORN_ERROR_NO_SUCH_KERNEL,
+			"the kernel was released meanwhile");
+	if (r < 0)
+		return popcorn_error_set_errno(error, r, "the driver does not say how the kernel is");
+	return 0;
+}
+
+/* Until its state may have changed: 1; the deadline: 0; cancelled: -ECANCELED. */
+static int wait_change(int fd, int cancel_fd, uint64_t deadline)
+{
+	struct pollfd fds[] = { { fd, POLLPRI, 0 }, { cancel_fd, POLLIN, 0 } };
+	int r = poll_until(fds, ARRAY_SIZE(fds), deadline);
+
+	if (r <= 0)
+		return r;
+	return fds[1].revents ? -ECANCELED : 1;
+}
+
+static int died_while_booting(const char *name, const struct popcorn_status *status,
+			      struct popcorn_error *error)
+{
+	return popcorn_error_set(error, POPCORN_ERROR_CRASHED,
+		"'%s' is %s %s: %s%s%s; 'popcornctl log %s' shows its log", name,
+		state_to_string(status->state),
+		status->times[POPCORN_TIME_CHECKIN] ? "after it had reported and before its user space "
+						      "was up" :
+						      "before it reported",
+		reason_to_text(status->reason), *status->text ? ": " : "", status->text, name);
+}
+
+static int wait_running(struct driver *driver, int fd, const char *name, const struct kernel_def *def,
+			const struct operation *operation, struct popcorn_error *error)
+{
+	uint64_t deadline = now_usec() + def->boot_timeout_usec;
+	bool checked_in = false;
+
+	report(operation, "kernel", PROGRESS_KERNEL);
+	for (;;) {
+		_cleanup_(statusp) struct popcorn_status status = { 0 };
+		int r = get_status(driver, fd, &status, error);
+
+		if (r < 0)
+			return r;
+		switch ((enum popcorn_state)status.state) {
+		case POPCORN_STATE_RUNNING:
+			if (!checked_in)
+				report(operation, "agent", PROGRESS_AGENT);
+			report(operation, "agent", 1);
+			return 0;
+		case POPCORN_STATE_BOOTING:
+			break;
+		case POPCORN_STATE_RESERVED:
+		case POPCORN_STATE_LOADING:
+		case POPCORN_STATE_STOPPING:
+		case POPCORN_STATE_STOPPED:
+		case POPCORN_STATE_CRASHED:
+		case POPCORN_STATE_FAILED:
+			return died_while_booting(name, &status, error);
+		}
+		if (status.times[POPCORN_TIME_CHECKIN] && !checked_in) {
+			checked_in = true;
+			report(operation, "agent", PROGRESS_AGENT);
+		}
+		r = wait_change(fd, operation->cancel_fd, deadline);
+		if (r == -ECANCELED)
+			return popcorn_error_set(error, POPCORN_ERROR_CANCELLED, NULL);
+		if (r < 0)
+			return popcorn_error_set_errno(error, r, "can't wait for '%s'", name);
+		if (r == 0)
+			return popcorn_error_set(error, POPCORN_ERROR_BOOT_TIMEOUT,
+				"'%s' was started, and %s within %" PRIu64 " seconds; everything was put "
+				"back; 'popcornctl log %s' shows how far it came", name,
+				checked_in ? "reported, but its user space was not up" :
+					     "did not report",
+				def->boot_timeout_usec / USEC_PER_SEC, name);
+	}
+}
+
+/* The reverse of all that boot_kernel() did, and what the kernel said if it came so far. */
+static int undo_boot(struct resources *resources, struct driver *driver, int fd, struct claim *claim,
+		     bool started, enum popcorn_reason reason, char **ret_log,
+		     struct popcorn_error *error)
+{
+	int r;
+
+	if (started) {
+		r = kill_kernel(driver, fd, reason, error);
+		if (ret_log && read_kernel_log(driver, fd, ret_log, NULL) < 0)
+			*ret_log = NULL;
+		/* What it may still write must not come back. */
+		if (r < 0)
+			return r;
+	}
+	return release_kernel(resources, driver, fd, claim, error);
+}
+
+int boot_kernel(const struct config *config, struct resources *resources, struct driver *driver,
+		const char *name, const struct kernel_def *def, struct claim *claim,
+		const struct operation *operation, int *ret_fd, char **ret_log,
+		struct popcorn_error *error)
+{
+	struct popcorn_error cause = { 0 }, undo = { 0 };
+	_cleanup_(image_done) struct image image = { 0 };
+	_cleanup_(files_done) struct files files = { 0 };
+	_cleanup_close_ int fd = -1;
+	struct image_partition partition;
+	enum popcorn_reason reason = POPCORN_REASON_KILLED;
+	bool started = false;
+	int r;
+
+	if (ret_log)
+		*ret_log = NULL;
+	report(operation, "reserve", 0);
+	r = read_image(def, &files, error);
+	if (r < 0)
+		return r;
+	r = build_initramfs(config, name, def, &files.kernel, false, &files.initramfs, error);
+	if (r < 0)
+		return r;
+	r = create_kernel(driver, name, &fd, error);
+	if (r < 0)
+		return r;
+
+	/* From here on there is something to undo. */
+	claim_need_first(claim, kernel_needs(&files.kernel),
+			 kernel_needs(&files.kernel) + files.initramfs.size);
+	r = resources_take(resources, claim, fd, operation, &cause);
+	if (r < 0)
+		goto fail;
+
+	report(operation, "load", PROGRESS_LOAD);
+	r = claim_partition(claim, fd, &partition, &cause);
+	if (r < 0)
+		goto fail;
+	r = image_build(&files.kernel, files.initramfs.data, files.initramfs.size,
+			def->cmdline ? def->cmdline : "", &partition, &image, &cause);
+	if (r < 0)
+		goto fail;
+	r = load_image(driver, fd, &image, &cause);
+	if (r < 0)
+		goto fail;
+	if (is_cancelled(operation)) {
+		r = popcorn_error_set(&cause, POPCORN_ERROR_CANCELLED, NULL);
+		goto fail;
+	}
+
+	report(operation, "start", PROGRESS_START);
+	/* Also if START fails: the driver knows best whether there is anything to park. */
+	started = true;
+	r = start_image(driver, fd, &image, config->heartbeat_ms, name, &cause);
+	if (r < 0)
+		goto fail;
+	/* It has them now: tens of megabytes that nobody needs while it boots. */
+	image_done(&image);
+	files_done(&files);
+	files = (struct files){ 0 };
+
+	r = wait_running(driver, fd, name, def, operation, &cause);
+	if (r < 0) {
+		reason = cause.id == POPCORN_ERROR_BOOT_TIMEOUT ? POPCORN_REASON_BOOT_TIMEOUT :
+			 cause.id == POPCORN_ERROR_CANCELLED	? POPCORN_REASON_CANCELLED :
+								  POPCORN_REASON_KILLED;
+		goto fail;
+	}
+	*ret_fd = steal_fd(&fd);
+	return 0;
+
+fail:
+	if (undo_boot(resources, driver, fd, claim, started, reason, ret_log, &undo) < 0) {
+		/* What is not as it was weighs more than why: say both. */
+		return popcorn_error_set(error, undo.id, "%.480s; before that, '%s' could not be booted: "
+							 "%.400s", undo.text, name, cause.text);
+	}
+	if (error && error->id == POPCORN_ERROR_NONE)
+		*error = cause;
+	return r;
+}
+
+/* Ending. */
+
+int kill_kernel(struct driver *driver, int fd, enum popcorn_reason reason, struct popcorn_error *error)
+{
+	int r = driver->ops->stop(driver, fd, POPCORN_STOP_KILL, reason);
+
+	switch (r) {
+	case 0:
+	case -EBUSY: /* it was never started: there is nothing to park */
+		return 0;
+	case -EIO:
+		return popcorn_error_set(error, POPCORN_ERROR_CPU_STUCK,
+			"a CPU of the kernel was not seen stopped; it and the memory it may write are "
+			"kept from the primary; 'popcornctl release' tries again");
+	case -ENODEV:
+		return popcorn_error_set(error, POPCORN_ERROR_NO_SUCH_KERNEL,
+			"the kernel was released meanwhile");
+	}
+	return popcorn_error_set_errno(error, r, "the kernel can't be stopped");
+}
+
+int stop_kernel(struct driver *driver, int fd, uint64_t timeout_usec,
+		const struct operation *operation, struct popcorn_error *error)
+{
+	uint64_t now = now_usec();
+	uint64_t deadline = timeout_usec < UINT64_MAX - now ? now + timeout_usec : UINT64_MAX;
+	int r;
+
+	for (;;) {
+		_cleanup_(statusp) struct popcorn_status status = { 0 };
+
+		r = get_status(driver, fd, &status, error);
+		if (r < 0)
+			return r;
+		switch ((enum popcorn_state)status.state) {
+		case POPCORN_STATE_RESERVED:
+		case POPCORN_STATE_LOADING:
+		case POPCORN_STATE_STOPPED:
+		case POPCORN_STATE_CRASHED:
+		case POPCORN_STATE_FAILED:
+			return 0;
+		case POPCORN_STATE_BOOTING:
+			/* Nobody is there yet who could be asked. */
+			goto kill;
+		case POPCORN_STATE_RUNNING:
+			r = driver->ops->stop(driver, fd, POPCORN_STOP_ASK, POPCORN_REASON_REQUESTED);
+			/* -EBUSY: it left "running" just now; look again. */
+			if (r < 0 && r != -EBUSY)
+				return popcorn_error_set_errno(error, r,
+					"the kernel can't be asked to shut down");
+			continue;
+		case POPCORN_STATE_STOPPING:
+			break;
+		}
+		r = wait_change(fd, operation->cancel_fd, deadline);
+		if (r == -ECANCELED)
+			return popcorn_error_set(error, POPCORN_ERROR_CANCELLED,
+				"the stop was cancelled; the kernel was asked to shut down and may "
+				"still do so");
+		if (r < 0)
+			return popcorn_error_set_errno(error, r, "can't wait for the kernel");
+		if (r == 0)
+			goto kill;
+	}
+
+kill:
+	r = kill_kernel(driver, fd, POPCORN_REASON_REQUESTED, error);
+	return r < 0 ? r : 1;
+}
+
+int release_kernel(struct resources *resources, struct driver *driver, int fd, struct claim *claim,
+		   struct popcorn_error *error)
+{
+	uint32_t cpus = 0, ranges = 0;
+	int r = driver->ops->release(driver, fd, &cpus, &ranges);
+
+	switch (r) {
+	case 0:
+	case -ENODEV: /* released before, but not yet given back */
+		/* Only now is nobody left who could write to the memory. */
+		return resources_give_back(resources, claim, error);
+	case -EIO:
+		return popcorn_error_set(error, POPCORN_ERROR_CPU_STUCK,
+			"%" PRIu32 " CPUs and %" PRIu32 " memory ranges of the kernel are kept: a CPU was "
+			"not seen stopped and may still write there; 'popcornctl release' tries again, "
+			"a reboot of the machine always helps", cpus, ranges);
+	case -EBUSY:
+		return popcorn_error_set(error, POPCORN_ERROR_WRONG_STATE,
+			"the kernel runs; stop it before it is released");
+	}
+	return popcorn_error_set_errno(error, r, "the driver can't release the kernel");
+}
+
+/* The kernel's log. */
+
+struct mappings {
+	struct klog_range *ranges;
+	size_t n;
+};
+
+static void mappings_done(struct mappings *mappings)
+{
+	for (size_t i = 0; i < mappings->n; i++)
+		munmap((void *)(uintptr_t)mappings->ranges[i].data, mappings->ranges[i].length);
+	free(mappings->ranges);
+}
+
+struct log {
+	char *data;
+	size_t size, room;
+};
+
+/* Keeps the newest: what a kernel said last is why it died. */
+static int add_line(void *userdata, const char *line, size_t length)
+{
+	struct log *log = userdata;
+
+	if (length > KERNEL_LOG_MAX / 2 - 1)
+		length = KERNEL_LOG_MAX / 2 - 1;
+	if (log->size + length + 1 > log->room) {
+		size_t drop = log->size > KERNEL_LOG_MAX / 2 ? log->size - KERNEL_LOG_MAX / 2 : 0;
+		const char *end = memchr(log->data + drop, '\n', log->size - drop);
+
+		/* Only whole lines go. */
+		drop = end ? (size_t)(end - log->data) + 1 : log->size;
+		memmove(log->data, log->data + drop, log->size - drop);
+		log->size -= drop;
+	}
+	memcpy(log->data + log->size, line, length);
+	log->size += length;
+	log->data[log->size++] = '\n';
+	return 0;
+}
+
+int read_kernel_log(struct driver *driver, int fd, char **ret, struct popcorn_error *error)
+{
+	_cleanup_(statusp) struct popcorn_status status = { 0 };
+	_cleanup_(mappings_done) struct mappings mappings = { 0 };
+	_cleanup_free_ char *data = NULL;
+	const struct popcorn_range *ranges;
+	struct log log = { 0 };
+	int r;
+
+	r = get_status(driver, fd, &status, error);
+	if (r < 0)
+		return r;
+	ranges = (const void *)(uintptr_t)status.ranges;
+	mappings.ranges = calloc(status.nr_ranges + 1, sizeof(*mappings.ranges));
+	data = malloc(KERNEL_LOG_MAX + 1);
+	if (!mappings.ranges || !data)
+		return no_memory(error);
+	for (uint32_t i = 0; i < status.nr_ranges; i++) {
+		void *p = mmap(NULL, ranges[i].length, PROT_READ, MAP_SHARED, fd,
+			       (off_t)ranges[i].start);
+
+		if (p == MAP_FAILED)
+			return popcorn_error_set_errno(error, errno, "the kernel's memory can't be read");
+		mappings.ranges[mappings.n++] =
+			(struct klog_range){ ranges[i].start, ranges[i].length, p };
+	}
+	log = (struct log){ data, 0, KERNEL_LOG_MAX };
+	r = klog_read(mappings.ranges, mappings.n, status.generation, add_line, &log);
+	if (r == -ENODATA)
+		return popcorn_error_set_errno(error, r, "the kernel has not logged anything");
+	if (r < 0)
+		return popcorn_error_set_errno(error, r, "the kernel's log can't be read");
+	data[log.size] = '\0';
+	*ret = steal_ptr(data);
+	return 0;
+}
