@@ -59,6 +59,8 @@ static int check_cpus(const struct image_partition *partition, struct popcorn_er
 
 static int check_partition(const struct image_partition *partition, struct popcorn_error *error)
 {
+	uint64_t low;
+
 	if (partition->n_ranges == 0 || partition->n_ranges > POPCORN_RANGES_MAX)
 		return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
 			"a kernel has 1 to %d memory ranges, not %zu", POPCORN_RANGES_MAX,
@@ -82,6 +84,12 @@ static int check_partition(const struct image_partition *partition, struct popco
 		return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
 			"the %#" PRIx64 " bytes of low memory at %#" PRIx64 " are not whole pages "
 			"between 4 KiB and 640 KiB", partition->low_length, partition->low_start);
+	low = partition->low_start < LOW_START ? LOW_START : partition->low_start;
+	if (partition->low_start + partition->low_length < low + REAL_MODE_SIZE)
+		return popcorn_error_set(error, POPCORN_ERROR_NO_LOW_MEMORY,
+			"the kernel's low memory is %#" PRIx64 " bytes at %#" PRIx64 ", but Linux needs "
+			"%#x of it above %#x, to start its CPUs in", partition->low_length,
+			partition->low_start, REAL_MODE_SIZE, LOW_START);
 	return check_cpus(partition, error);
 }
 
@@ -119,8 +127,9 @@ int image_layout(const struct bzimage *kernel, size_t initrd_size, size_t params
 	 * there: put it there at once.
 	 */
 	if (l.kernel < kernel->pref_address)
-		l.kernel = round_up(kernel->pref_address, kernel->alignment);
-	if (l.kernel >= PHYS_END || l.kernel + kernel->init_size > end) {
+		l.kernel = kernel->pref_address < PHYS_END ?
+				   round_up(kernel->pref_address, kernel->alignment) : PHYS_END;
+	if (l.kernel + kernel->init_size > end) {
 		if (limit == LIMIT_4G && first->start + first->length > LIMIT_4G)
 			return popcorn_error_set(error, POPCORN_ERROR_MEMORY_TOO_SMALL,
 				"kernel %s can only be loaded below 4 GiB, and the first memory range "

@@ -87,8 +87,9 @@ struct image {
 
 /*
  * @cmdline is what the user asked for, may be ""; what popcorn needs is put around it (what must
- * win comes last). Errors: CmdlineTooLong, InitrdTooLarge, MemoryTooSmall. @kernel's and @initrd's
- * bytes must outlive @ret, which is freed with image_done().
+ * win comes last). @kernel's and @initrd's bytes must outlive @ret, which is freed with image_done().
+ * Errors: CmdlineTooLong, InitrdTooLarge, MemoryTooSmall; LimitReached (ACPI tables); for a command
+ * line or partition that makes no sense InvalidArgument, MemoryInvalid, NoLowMemory, CpuIsBootCpu.
  */
 int image_build(const struct bzimage *kernel, const void *initrd, size_t initrd_size,
 		const char *cmdline, const struct image_partition *partition, struct image *ret,
@@ -109,7 +110,9 @@ int acpi_build(const struct image_partition *partition, const struct bzimage *ke
 /*
  * The initramfs that popcornd adds: newc cpio archives. An initrd given by the user keeps its place
  * at the front (a kernel unpacks concatenated archives in order; ours comes last so that its files
- * win), padded to 4 bytes.
+ * win), padded to 4 bytes. A parent directory that is a symbolic link in the user's initrd (/lib,
+ * /bin) would be replaced by a directory: keep to paths of our own. Errors: InvalidArgument (a path
+ * or mode that an archive can't carry), LimitReached (a file of 4 GiB or more).
  */
 struct initramfs_file {
 	const char *path;	/* without leading slash; parents are made */

@@ -9,6 +9,12 @@
 #define PAGE		4096u
 #define MIB		((uint64_t)0x100000)
 #define LOW_END		((uint64_t)0xa0000)  /* the end of conventional memory, 640 KiB */
+/*
+ * A kernel keeps out of the first 64 KiB, where firmwares were seen to write; its real-mode code has
+ * 7 pages (Linux 6.1, 6.12). Without room for it: "Real mode trampoline was not allocated".
+ */
+#define LOW_START	0x10000u
+#define REAL_MODE_SIZE	0x7000u
 #define PHYS_END	((uint64_t)1 << 52) /* an x86-64 physical address has at most 52 bits */
 
 /* Offsets in a bzImage and in struct boot_params alike. */
