@@ -55,9 +55,12 @@ static int read_properties(struct popcorn_job *job, sd_bus_message *m)
 				job->changed = true;
 			}
 		} else if (strcmp(name, "Type") == 0 || strcmp(name, "Name") == 0) {
+			char **where = name[0] == 'T' ? &job->type : &job->name;
+
+			/* Neither changes, and callers hold on to them. */
 			r = sd_bus_message_read(m, "v", "s", &value);
-			if (r >= 0)
-				r = string_set(name[0] == 'T' ? &job->type : &job->name, value);
+			if (r >= 0 && !**where)
+				r = string_set(where, value);
 		} else {
 			r = sd_bus_message_skip(m, "v");
 		}

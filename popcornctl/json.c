@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "json.h"
+#include "util.h"
+
+static struct json *json_new(enum json_type type)
+{
+	struct json *json = xrealloc(NULL, 1, sizeof(*json));
+
+	*json = (struct json){ .type = type };
+	return json;
+}
+
+struct json *json_null(void)
+{
+	return json_new(JSON_NULL);
+}
+
+struct json *json_bool(bool value)
+{
+	struct json *json = json_new(JSON_BOOL);
+
+	json->boolean = value;
+	return json;
+}
+
+struct json *json_u64(uint64_t value)
+{
+	struct json *json = json_new(JSON_NUMBER);
+
+	json->text = xasprintf("%" PRIu64, value);
+	return json;
+}
+
+struct json *json_i64(int64_t value)
+{
+	struct json *json = json_new(JSON_NUMBER);
+
+	json->text = xasprintf("%" PRId64, value);
+	return json;
+}
+
+struct json *json_double(double value)
+{
+	struct json *json;
+
+	if (!isfinite(value)) /* JSON has no word for these */
+		return json_null();
+	json = json_new(JSON_NUMBER);
+	json->text = xasprintf("%.6g", value);
+	return json;
+}
+
+struct json *json_string(const char *value)
+{
+	return json_bytes(value, strlen(value));
+}
+
+size_t utf8_length(const char *bytes, size_t n)
+{
+	const unsigned char *s = (const unsigned char *)bytes;
+	size_t length;
+
+	if (s[0] < 0x80)
+		return 1;
+	if (s[0] < 0xc2 || s[0] > 0xf4)
+		return 0;
+	length = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+	if (length > n)
+		return 0;
+	for (size_t i = 1; i < length; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+		return 0;
+	return length;
+}
+
+struct json *json_bytes(const char *bytes, size_t n)
+{
+	static const char replacement[] = "\xef\xbf\xbd";
+	struct json *json = json_new(JSON_STRING);
+	/* The replacement is the longest that one byte becomes. */
+	char *out = json->text = xrealloc(NULL, n + 1, sizeof(replacement));
+
+	while (n) {
+		size_t length = utf8_length(bytes, n);
+
+		/* NUL is left out: the text is kept as a C string. */
+		if (!length)
+			out = stpcpy(out, replacement);
+		else if (*bytes)
+			out = mempcpy(out, bytes, length);
+		length = length ? length : 1;
+		bytes += length;
+		n -= length;
+	}
+	*out = '\0';
+	return json;
+}
+
+struct json *json_array(void)
+{
+	return json_new(JSON_ARRAY);
+}
+
+struct json *json_object(void)
+{
+	return json_new(JSON_OBJECT);
+}
+
+struct json *json_append(struct json *array, struct json *value)
+{
+	array->items = xrealloc(array->items, array->n + 1, sizeof(*array->items));
+	array->items[array->n++] = value;
+	return array;
+}
+
+struct json *json_set(struct json *object, const char *key, struct json *value)
+{
+	object->keys = xrealloc(object->keys, object->n + 1, sizeof(*object->keys));
+	object->keys[object->n] = xstrdup(key);
+	return json_append(object, value);
+}
+
+struct json *json_free(struct json *json)
+{
+	if (!json)
+		return NULL;
+	for (size_t i = 0; i < json->n; i++) {
+		if (json->keys)
+			free(json->keys[i]);
+		json_free(json->items[i]);
+	}
+	free(json->keys);
+	free(json->items);
+	free(json->text);
+	free(json);
+	return NULL;
+}
+
+static void print_string(const char *s, FILE *f)
+{
+	fputc('"', f);
+	for (; *s; s++) {
+		unsigned char c = *s;
+
+		switch (c) {
+		case '"':
+		case '\\':
+			fputc('\\', f);
+			fputc(c, f);
+			break;
+		case '\n':
+			fputs("\\n", f);
+			break;
+		case '\r':
+			fputs("\\r", f);
+			break;
+		case '\t':
+			fputs("\\t", f);
+			break;
+		default:
+			if (c < 0x20 || c == 0x7f)
+				fprintf(f, "\\u%04x", c);
+			else
+				fputc(c, f);
+		}
+	}
+	fputc('"', f);
+}
+
+static bool is_flat(const struct json *json)
+{
+	for (size_t i = 0; i < json->n; i++)
+		if (json->items[i]->type >= JSON_ARRAY)
+			return false;
+	return true;
+}
+
+static void new_line(unsigned depth, FILE *f)
+{
+	fprintf(f, "\n%*s", (int)(2 * depth), "");
+}
+
+static void print(const struct json *json, enum json_style style, unsigned depth, FILE *f)
+{
+	bool object = json->type == JSON_OBJECT;
+	/* Pretty: lists of plain values stay on one line, for they are read as one. */
+	bool lines = style == JSON_PRETTY && json->n && (object || !is_flat(json));
+
+	switch (json->type) {
+	case JSON_NULL:
+		fputs("null", f);
+		return;
+	case JSON_BOOL:
+		fputs(json->boolean ? "true" : "false", f);
+		return;
+	case JSON_NUMBER:
+		fputs(json->text, f);
+		return;
+	case JSON_STRING:
+		print_string(json->text, f);
+		return;
+	case JSON_ARRAY:
+	case JSON_OBJECT:
+		break;
+	}
+	fputc(object ? '{' : '[', f);
+	for (size_t i = 0; i < json->n; i++) {
+		if (i)
+			fputs(style == JSON_PRETTY && !lines ? ", " : ",", f);
+		if (lines)
+			new_line(depth + 1, f);
+		if (object) {
+			print_string(json->keys[i], f);
+			fputs(style == JSON_PRETTY ? ": " : ":", f);
+		}
+		print(json->items[i], style, depth + 1, f);
+	}
+	if (lines)
+		new_line(depth, f);
+	fputc(object ? '}' : ']', f);
+}
+
+void json_print(const struct json *json, enum json_style style, FILE *f)
+{
+	print(json, style, 0, f);
+	fputc('\n', f);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+/*
+ * JSON values. What popcornctl shows is built as such values; tables and key=value lines are drawn
+ * from the same ones, so that no way of printing knows more than another.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum json_style {
+	JSON_OFF,
+	JSON_SHORT, /* one line */
+	JSON_PRETTY
+};
+
+enum json_type { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+
+struct json {
+	enum json_type type;
+	bool boolean;
+	char *text; /* of a string, or of a number as it is printed */
+	struct json **items;
+	char **keys; /* of an object, beside items */
+	size_t n;
+};
+
+/* None of these fails; running out of memory ends the program. */
+struct json *json_null(void);
+struct json *json_bool(bool value);
+struct json *json_u64(uint64_t value);
+struct json *json_i64(int64_t value);
+struct json *json_double(double value);
+struct json *json_string(const char *value);
+/* Bytes from outside: what is not UTF-8 becomes U+FFFD. */
+struct json *json_bytes(const char *bytes, size_t n);
+struct json *json_array(void);
+struct json *json_object(void);
+/* The value goes over to the container. Returns the container. */
+struct json *json_append(struct json *array, struct json *value);
+struct json *json_set(struct json *object, const char *key, struct json *value);
+struct json *json_free(struct json *json);
+
+void json_print(const struct json *json, enum json_style style, FILE *f);
+
+/* Length of the valid UTF-8 sequence at @bytes, or 0. RFC 3629: no surrogates, nothing too long. */
+size_t utf8_length(const char *bytes, size_t n);
+
+static inline void json_freep(struct json **json)
+{
+	json_free(*json);
+}

@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The command line: everything that can be wrong with it is said before popcornd is spoken to. */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "config-build.h"
+#include "parse.h"
+#include "popcornctl.h"
+#include "util.h"
+
+#define MANY SIZE_MAX
+
+struct verb {
+	const char *name;
+	const char *names; /* as --help shows it */
+	size_t min, max;
+	int (*run)(struct popcorn *popcorn, const struct arguments *arguments);
+	const char *help;
+};
+
+/* The first one is what popcornctl does when not told what. */
+static const struct verb verbs[] = {
+	{ "list", "", 0, 0, verb_list, "List all kernels" },
+	{ "status", "[NAME...]", 0, MANY, verb_status,
+	  "Show all about kernels, with history and the end of their consoles" },
+	{ "show", "[NAME]", 0, 1, verb_show, "Show the properties of a kernel, or of popcornd" },
+	{ "boot", "NAME", 1, 1, verb_boot, "Boot a kernel" },
+	{ "stop", "NAME...", 1, MANY, verb_stop, "Have kernels shut down, and take all back" },
+	{ "kill", "NAME...", 1, MANY, verb_kill, "Stop the CPUs of kernels at once" },
+	{ "release", "NAME...", 1, MANY, verb_release,
+	  "Forget kernels that have ended, and take back what they hold" },
+	{ "cancel", "JOB", 1, 1, verb_cancel, "Make a job give up and undo what it did" },
+	{ "console", "NAME", 1, 1, verb_console, "Attach to the console of a kernel" },
+	{ "log", "NAME", 1, 1, verb_log, "Show what a kernel wrote to its console" },
+	{ "events", "", 0, 0, verb_events, "Show what happens to kernels, as it happens" },
+};
+#define NR_VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+enum option_id {
+	OPTION_HELP = 256, /* above all letters */
+	OPTION_VERSION,
+	OPTION_HOST,
+	OPTION_JSON,
+	OPTION_NO_LEGEND,
+	OPTION_NO_PAGER,
+	OPTION_QUIET,
+	OPTION_CPUS,
+	OPTION_MEMORY,
+	OPTION_KERNEL,
+	OPTION_INITRD,
+	OPTION_APPEND,
+	OPTION_RESTART,
+	OPTION_TIMEOUT,
+	OPTION_NO_WAIT,
+	OPTION_FOLLOW,
+	OPTION_KERNEL_LOG,
+	OPTION_LINES,
+	OPTION_PROPERTY,
+};
+
+static const struct option_info {
+	enum option_id id;
+	const char *name;
+	char letter;
+	int has_argument;
+	const char *argument; /* as --help shows it, with its "=" or " " */
+	const char *verbs;    /* each between blanks; NULL: all */
+	const char *help;
+} options[] = {
+	{ OPTION_CPUS, "cpus", 0, required_argument, " N|LIST", " boot ",
+	  "How many CPUs, or which: 2, 2-3, 2,5-7, 2-2" },
+	{ OPTION_MEMORY, "memory", 0, required_argument, " SIZE", " boot ",
+	  "How much memory: 512M, 2G" },
+	{ OPTION_KERNEL, "kernel", 0, required_argument, " IMAGE", " boot ",
+	  "The kernel's file (bzImage)" },
+	{ OPTION_INITRD, "initrd", 0, required_argument, " FILE", " boot ", "Its initrd" },
+	{ OPTION_APPEND, "append", 0, required_argument, " TEXT", " boot ",
+	  "Add to its command line (more than once if need be)" },
+	{ OPTION_RESTART, "restart", 0, required_argument, " WHEN", " boot ",
+	  "Boot it again when it ends: no, on-failure" },
+	{ OPTION_TIMEOUT, "timeout", 0, required_argument, " TIME", " boot stop ",
+	  "How long it may take: 30, 500ms, 2min" },
+	{ OPTION_NO_WAIT, "no-wait", 0, no_argument, "", " boot stop kill release cancel ",
+	  "Start the job and don't wait for its end" },
+	{ OPTION_FOLLOW, "follow", 'f', no_argument, "", " log ",
+	  "Go on with what is written from now on" },
+	{ OPTION_KERNEL_LOG, "kernel", 0, no_argument, "", " log ",
+	  "The kernel's own log (dmesg), read out of its memory" },
+	{ OPTION_LINES, "lines", 'n', required_argument, " N", " log status ",
+	  "Only the last N lines of the console" },
+	{ OPTION_PROPERTY, "property", 'p', required_argument, " NAME", " show ",
+	  "Only this property (more than one: NAME,NAME)" },
+
+	{ OPTION_JSON, "json", 0, optional_argument, "[=pretty|short]", NULL,
+	  "Print JSON, for reading or on one line" },
+	{ OPTION_HOST, "host", 'H', required_argument, " [USER@]HOST", NULL,
+	  "Work on another machine, by ssh" },
+	{ OPTION_NO_LEGEND, "no-legend", 0, no_argument, "", NULL,
+	  "Don't print headings and totals" },
+	{ OPTION_NO_PAGER, "no-pager", 0, no_argument, "", NULL,
+	  "Accepted; popcornctl never starts a pager" },
+	{ OPTION_QUIET, "quiet", 'q', no_argument, "", NULL,
+	  "Only say what was asked for, and errors" },
+	{ OPTION_HELP, "help", 'h', no_argument, "", NULL, "Show this, or help for a verb" },
+	{ OPTION_VERSION, "version", 0, no_argument, "", NULL, "Show the version" },
+};
+#define NR_OPTIONS (sizeof(options) / sizeof(options[0]))
+
+static bool option_is_for(const struct option_info *option, const struct verb *verb)
+{
+	_cleanup_free_ char *word = NULL;
+
+	if (!option->verbs)
+		return true;
+	if (!verb)
+		return false;
+	word = xasprintf(" %s ", verb->name);
+	return strstr(option->verbs, word) != NULL;
+}
+
+static void print_options(const struct verb *verb, bool global)
+{
+	for (size_t i = 0; i < NR_OPTIONS; i++) {
+		const struct option_info *option = &options[i];
+		char letter[] = { '-', option->letter, ',', ' ', '\0' };
+		_cleanup_free_ char *left = NULL;
+
+		if (!option_is_for(option, verb) || !option->verbs != global)
+			continue;
+		left = xasprintf("%s--%s%s", option->letter ? letter : "    ", option->name,
+				 option->argument);
+		printf("  %-30s %s\n", left, option->help);
+	}
+}
+
+static int help(const struct verb *verb)
+{
+	if (verb) {
+		bool own = false;
+
+		for (size_t i = 0; i < NR_OPTIONS; i++)
+			own |= options[i].verbs && option_is_for(&options[i], verb);
+		printf("popcornctl %s%s%s%s\n\n%s.\n", verb->name, *verb->names ? " " : "",
+		       verb->names, own ? " [OPTION...]" : "", verb->help);
+		if (own) {
+			puts("\nOptions:");
+			print_options(verb, false);
+		}
+		puts("\nOptions of every verb:");
+		print_options(verb, true);
+	} else {
+		puts("popcornctl [OPTION...] [VERB] [NAME...]\n\n"
+		     "Boot kernels beside the running one, and look after them.\n\nVerbs:");
+		for (size_t i = 0; i < NR_VERBS; i++) {
+			_cleanup_free_ char *left =
+				xasprintf("%s %s", verbs[i].name, verbs[i].names);
+
+			printf("  %-18s %s%s\n", left, verbs[i].help,
+			       i == 0 ? " (when no verb is given)" : "");
+		}
+		puts("\nOptions of every verb; 'popcornctl VERB --help' shows its own:");
+		print_options(NULL, true);
+	}
+	puts("\nSee popcornctl(1).");
+	return EXIT_DONE;
+}
+
+static const struct verb *find_verb(const char *name)
+{
+	for (size_t i = 0; i < NR_VERBS; i++)
+		if (strcmp(verbs[i].name, name) == 0)
+			return &verbs[i];
+	return NULL;
+}
+
+struct command_line {
+	struct arguments arguments;
+	const struct verb *verb;
+	bool verb_given, help, version;
+	char *append;
+};
+
+static int bad_value(const struct option_info *option, const char *value, const char *hint)
+{
+	complain(NULL, "--%s: '%s' %s", option->name, value, hint);
+	return -EINVAL;
+}
+
+/* Files are named for popcornd: it has another working folder, and maybe another machine. */
+static int set_file(struct command_line *line, const struct option_info *option, const char *value,
+		    int (*set)(struct popcorn_boot_options *options, const char *path))
+{
+	_cleanup_free_ char *path = NULL;
+	int r;
+
+	if (line->arguments.host && *value != '/')
+		return bad_value(option, value,
+				 "is a file on the other machine; begin its name with /");
+	r = make_absolute(value, &path);
+	if (r < 0)
+		return bad_value(option, value, "is not the name of a file");
+	return set(line->arguments.boot, path);
+}
+
+/* "A,B" and repeated options: one list. The parts stay in @value, which lives in argv. */
+static int add_properties(struct arguments *arguments, char *value)
+{
+	char *rest = value, *name;
+
+	while ((name = strsep(&rest, ","))) {
+		if (!*name)
+			continue;
+		arguments->properties = xrealloc(arguments->properties, arguments->n_properties + 1,
+						 sizeof(*arguments->properties));
+		arguments->properties[arguments->n_properties++] = name;
+	}
+	return 0;
+}
+
+static int set_option(struct command_line *line, const struct option_info *option, char *value)
+{
+	struct arguments *arguments = &line->arguments;
+	_cleanup_free_ char *text = NULL;
+	uint64_t number;
+	uint32_t count;
+
+	switch (option->id) {
+	case OPTION_HELP:
+		line->help = true;
+		return 0;
+	case OPTION_VERSION:
+		line->version = true;
+		return 0;
+	case OPTION_HOST:
+		/* A dash would be an option to ssh. */
+		if (!*value || *value == '-')
+			return bad_value(option, value, "is not the name of a machine");
+		arguments->host = value;
+		return 0;
+	case OPTION_JSON:
+		if (!value || strcmp(value, "pretty") == 0)
+			arguments->json = JSON_PRETTY;
+		else if (strcmp(value, "short") == 0)
+			arguments->json = JSON_SHORT;
+		else
+			return bad_value(option, value, "is not pretty or short");
+		return 0;
+	case OPTION_NO_LEGEND:
+		arguments->legend = false;
+		return 0;
+	case OPTION_NO_PAGER:
+		return 0;
+	case OPTION_QUIET:
+		arguments->quiet = true;
+		return 0;
+	case OPTION_CPUS:
+		if (parse_cpus(value, &count, &text) < 0)
+			return bad_value(option, value,
+					 "is not a number of CPUs (2) nor a list of them (2-3,7)");
+		return text ? popcorn_boot_options_set_cpus(arguments->boot, text)
+			    : popcorn_boot_options_set_cpu_count(arguments->boot, count);
+	case OPTION_MEMORY:
+		if (parse_size(value, &number) < 0)
+			return bad_value(option, value,
+					 "is not a size; give for example 512M or 2G");
+		return popcorn_boot_options_set_memory(arguments->boot, number);
+	case OPTION_KERNEL:
+		return set_file(line, option, value, popcorn_boot_options_set_kernel);
+	case OPTION_INITRD:
+		return set_file(line, option, value, popcorn_boot_options_set_initrd);
+	case OPTION_APPEND:
+		text = xasprintf("%s%s%s", line->append ? line->append : "",
+				 line->append ? " " : "", value);
+		free(line->append);
+		line->append = xstrdup(text);
+		return popcorn_boot_options_set_command_line(arguments->boot, line->append);
+	case OPTION_RESTART:
+		if (popcorn_boot_options_set_restart(arguments->boot, value) < 0)
+			return bad_value(option, value, "is not no or on-failure");
+		return 0;
+	case OPTION_TIMEOUT:
+		if (parse_timespan(value, &arguments->timeout_usec) < 0)
+			return bad_value(option, value,
+					 "is not a time; give seconds, or for example 500ms, 2min");
+		return popcorn_boot_options_set_timeout(arguments->boot, arguments->timeout_usec);
+	case OPTION_NO_WAIT:
+		arguments->wait = false;
+		return 0;
+	case OPTION_FOLLOW:
+		arguments->follow = true;
+		return 0;
+	case OPTION_KERNEL_LOG:
+		arguments->kernel_log = true;
+		return 0;
+	case OPTION_LINES:
+		if (strcmp(value, "all") == 0)
+			arguments->lines = SIZE_MAX;
+		else if (parse_u32(value, &count) == 0)
+			arguments->lines = count;
+		else
+			return bad_value(option, value, "is not a number of lines, nor all");
+		arguments->has_lines = true;
+		return 0;
+	case OPTION_PROPERTY:
+		return add_properties(arguments, value);
+	}
+	return -EINVAL;
+}
+
+static const char *help_command(const struct verb *verb)
+{
+	static char text[64];
+
+	snprintf(text, sizeof(text), "popcornctl %s%s--help", verb ? verb->name : "",
+		 verb ? " " : "");
+	return text;
+}
+
+/*
+ * Parses the options of @verb (NULL: those of every verb) in argv, whose first element is skipped.
+ * @stop: end at the first word that is not an option. Sets optind.
+ */
+static int parse_options(struct command_line *line, int argc, char **argv, const struct verb *verb,
+			 bool stop)
+{
+	struct option longs[NR_OPTIONS + 1] = { 0 };
+	char shorts[2 * NR_OPTIONS + 3];
+	size_t n = 0;
+	char *s = shorts;
+	int id;
+
+	if (stop)
+		*s++ = '+';
+	*s++ = ':'; /* a missing argument is told from an unknown option */
+	for (size_t i = 0; i < NR_OPTIONS; i++) {
+		if (!option_is_for(&options[i], verb))
+			continue;
+		longs[n++] = (struct option){ options[i].name, options[i].has_argument, NULL,
+					      (int)options[i].id };
+		if (!options[i].letter)
+			continue;
+		*s++ = options[i].letter;
+		if (options[i].has_argument == required_argument)
+			*s++ = ':';
+	}
+	*s = '\0';
+	optind = 0; /* glibc: begin anew */
+	opterr = 0;
+	while ((id = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+		const struct option_info *option = NULL;
+		int r;
+
+		if (id == ':') {
+			complain(NULL, "'%s' needs a value; see '%s'", argv[optind - 1],
+				 help_command(verb));
+			return -EINVAL;
+		}
+		if (id == '?') {
+			char letter[] = { '-', (char)optopt, '\0' };
+			bool known = optopt > 0 && optopt < 256;
+
+			complain(NULL, "there is no option '%s'%s%s; see '%s'",
+				 known ? letter : argv[optind - 1], verb ? " for " : "",
+				 verb ? verb->name : "", help_command(verb));
+			return -EINVAL;
+		}
+		for (size_t i = 0; i < NR_OPTIONS; i++)
+			if (option_is_for(&options[i], verb) &&
+			    ((int)options[i].id == id || options[i].letter == id))
+				option = &options[i];
+		r = set_option(line, option, optarg);
+		if (r == -ENOMEM)
+			complain(NULL, "out of memory");
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int check_names(const struct command_line *line)
+{
+	const struct arguments *arguments = &line->arguments;
+	const struct verb *verb = line->verb;
+	uint32_t job;
+
+	if (arguments->n_names < verb->min) {
+		complain(NULL, "%s: %s is missing; see '%s'", verb->name,
+			 strcmp(verb->names, "JOB") ? "the name of a kernel"
+						    : "the number of a job",
+			 help_command(verb));
+		return -EINVAL;
+	}
+	if (arguments->n_names > verb->max) {
+		complain(NULL, "%s: '%s' is too much; see '%s'", verb->name,
+			 arguments->names[verb->max], help_command(verb));
+		return -EINVAL;
+	}
+	if (strcmp(verb->names, "JOB") == 0 && parse_u32(arguments->names[0], &job) < 0) {
+		complain(NULL, "%s: '%s' is not the number of a job", verb->name,
+			 arguments->names[0]);
+		return -EINVAL;
+	}
+	if (arguments->kernel_log && arguments->follow) {
+		complain(NULL, "%s: --kernel can't be followed; it is read once", verb->name);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int parse(struct command_line *line, int argc, char **argv)
+{
+	int first, r;
+
+	r = parse_options(line, argc, argv, NULL, true);
+	if (r < 0)
+		return r;
+	line->verb = &verbs[0];
+	if (optind >= argc)
+		return 0;
+	first = optind;
+	line->verb = find_verb(argv[first]);
+	if (!line->verb) {
+		complain(NULL, "there is no verb '%s'; see 'popcornctl --help'", argv[first]);
+		return -EINVAL;
+	}
+	line->verb_given = true;
+	r = parse_options(line, argc - first, argv + first, line->verb, false);
+	if (r < 0)
+		return r;
+	line->arguments.names = argv + first + optind;
+	line->arguments.n_names = argc - first - optind;
+	/* Help is given to who asks for it, whatever else is missing. */
+	return line->help || line->version ? 0 : check_names(line);
+}
+
+static int run(const struct command_line *line)
+{
+	struct popcorn *popcorn = popcorn_new();
+	int code;
+
+	if (!popcorn) {
+		complain(NULL, "out of memory");
+		return EXIT_FAILED;
+	}
+	if (popcorn_connect(popcorn, line->arguments.host, POPCORN_CONNECT_INTERACTIVE) < 0)
+		code = complain_last(popcorn, line->verb->name);
+	else
+		code = line->verb->run(popcorn, &line->arguments);
+	popcorn_unref(popcorn);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct command_line line = { .arguments = { .legend = true, .wait = true } };
+	int code;
+
+	/* Not LC_NUMERIC: numbers are read and printed for programs as well. */
+	setlocale(LC_CTYPE, "");
+	setlocale(LC_TIME, "");
+	line.arguments.boot = popcorn_boot_options_new();
+	if (!line.arguments.boot) {
+		complain(NULL, "out of memory");
+		return EXIT_FAILED;
+	}
+	if (parse(&line, argc, argv) < 0) {
+		code = EXIT_USAGE;
+	} else if (line.help) {
+		code = help(line.verb_given ? line.verb : NULL);
+	} else if (line.version) {
+		puts("popcornctl " POPCORN_VERSION);
+		code = EXIT_DONE;
+	} else {
+		code = run(&line);
+	}
+	popcorn_boot_options_free(line.arguments.boot);
+	free(line.arguments.properties);
+	free(line.append);
+	/* A full disk or a closed pipe is a failure too. */
+	if ((fflush(stdout) || ferror(stdout)) && code == EXIT_DONE) {
+		complain(NULL, "writing the output: %s", strerror(errno));
+		code = EXIT_FAILED;
+	}
+	return code;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+/* Values of options. 0, or -EINVAL (-ERANGE: too large) and nothing written. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* "1048576", "0x100000", "512M", "1.5G": K, M, G, T are powers of 1024; "MiB" and "MB" mean M. */
+int parse_size(const char *s, uint64_t *ret);
+/*
+ * A plain number is how many: *@ret_count, and *@ret_list NULL. Anything else is which ones:
+ * "2-3", "2,5-7", "2-2" or "2,": a list in ascending order with ranges joined, malloc'ed.
+ */
+int parse_cpus(const char *s, uint32_t *ret_count, char **ret_list);
+/* Seconds, or a number with ms, s, min or h behind it. */
+int parse_timespan(const char *s, uint64_t *ret_usec);
+int parse_u32(const char *s, uint32_t *ret);
+/* An absolute name for @path, malloc'ed. Nothing is looked up: popcornd says what is missing. */
+int make_absolute(const char *path, char **ret);

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+/* What the command line asked for, and the verbs that do it. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <libpopcorn.h>
+
+#include "json.h"
+
+/* Exit codes beside those of errors.def; see popcornctl(1). */
+enum {
+	EXIT_DONE = 0,
+	EXIT_FAILED = 1,
+	EXIT_USAGE = 2,
+	EXIT_INTERRUPTED = 130, /* as a shell says of a command that SIGINT ended */
+};
+
+struct arguments {
+	char **names;
+	size_t n_names;
+
+	enum json_style json;
+	const char *host;
+	bool legend;
+	bool quiet;
+
+	/* boot, stop */
+	struct popcorn_boot_options *boot;
+	uint64_t timeout_usec;
+	bool wait;
+
+	/* log, status */
+	bool follow;
+	bool kernel_log;
+	size_t lines; /* SIZE_MAX: all */
+	bool has_lines;
+
+	/* show */
+	const char **properties;
+	size_t n_properties;
+};
+
+/* Verbs return an exit code, and have said what is wrong. */
+int verb_list(struct popcorn *popcorn, const struct arguments *arguments);
+int verb_status(struct popcorn *popcorn, const struct arguments *arguments);
+int verb_show(struct popcorn *popcorn, const struct arguments *arguments);
+int verb_boot(struct popcorn *popcorn, const struct arguments *arguments);
+int verb_stop(struct popcorn *popcorn, const struct arguments *arguments);
+int verb_kill(struct popcorn *popcorn, const struct arguments *arguments);
+int verb_release(struct popcorn *popcorn, const struct arguments *arguments);
+int verb_cancel(struct popcorn *popcorn, const struct arguments *arguments);
+int verb_console(struct popcorn *popcorn, const struct arguments *arguments);
+int verb_log(struct popcorn *popcorn, const struct arguments *arguments);
+int verb_events(struct popcorn *popcorn, const struct arguments *arguments);
