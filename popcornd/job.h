@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+/*
+ * A long operation on one kernel: an object on the bus and a thread. One at a time per kernel;
+ * another one that supersedes it (a stop while it boots, a kill while it stops) cancels the first
+ * and waits as the kernel's next_job.
+ */
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "kernel.h"
+#include "task.h"
+
+enum job_type {
+	JOB_BOOT,
+	JOB_STOP,
+	JOB_KILL,
+	JOB_RELEASE,
+};
+
+enum job_state {
+	JOB_QUEUED,
+	JOB_RUNNING,
+};
+
+struct job {
+	TAILQ_ENTRY(job) entry;
+	struct manager *manager;
+	struct kernel *kernel;
+	uint32_t id;
+	char *path;
+	enum job_type type;
+	enum job_state state;
+	uid_t uid;
+	bool internal; /* not asked for by a client: outside the limits */
+	const struct config *config;
+
+	/* Boot */
+	struct kernel_def *def;
+	bool recovered;	  /* the kernel was started before popcornd was: only wait */
+	bool fresh_claim; /* claim was made for this job */
+	bool launched;
+	uint32_t old_generation; /* of the ended kernel that is released first, or 0 */
+	char *unit_job; /* systemd's job that starts the unit */
+	sd_bus_slot *unit_slot;
+	/* Stop */
+	uint64_t timeout_usec;
+	/* Release */
+	bool forget; /* afterwards there is no such kernel */
+	enum popcorn_state final_state; /* otherwise it is shown as this; 0 = as the driver says */
+	enum popcorn_reason final_reason;
+	char *final_text;
+
+	/* Written by the thread, read by the loop after it ended. */
+	struct {
+		struct driver *driver;
+		struct resources *resources;
+		const char *run;
+		char name[POPCORN_NAME_MAX];
+		int fd;
+		struct claim *claim;
+		int result;
+		struct popcorn_error error;
+		bool released;	   /* what the kernel had at the start is given back */
+		bool have_end;	   /* end_* is what the driver said last */
+		enum popcorn_state end_state;
+		enum popcorn_reason end_reason;
+		char end_text[POPCORN_TEXT_MAX];
+		int new_fd;	   /* of the kernel that was booted */
+		struct claim *new_claim;
+	} work;
+
+	/* Shared with the thread. */
+	struct task *task;
+	int cancel_fd;
+	bool cancelled;
+	pthread_mutex_t lock;
+	char step[16];	 /* lock */
+	double fraction; /* lock */
+	struct boot_step steps[STEPS_MAX]; /* lock; usec is when it began (now_usec()) */
+	size_t n_steps;	 /* lock */
+
+	/* As shown. */
+	char shown_step[16];
+	double shown_fraction;
+};
+
+const char *job_type_to_string(enum job_type type);
+const char *job_state_to_string(enum job_state state);
+
+/* Becomes the kernel's job, or its next one. LIMIT, BUSY. */
+int job_new(struct kernel *kernel, enum job_type type, uid_t uid, bool internal, struct job **ret,
+	    struct popcorn_error *error);
+/* The thread. On failure the job has ended and is gone. */
+void job_start(struct job *job);
+/* Ends a job that has no thread (yet). */
+void job_fail(struct job *job, const struct popcorn_error *error);
+/* WRONG_STATE: it can't be. */
+int job_cancel(struct job *job, struct popcorn_error *error);
+bool job_can_be_superseded(const struct job *job, enum job_type by);
+/* At exit. */
+struct job *job_free(struct job *job);
+
+/* job-dbus.c */
+int job_bus_init(struct manager *manager);
+void job_emit_new(struct job *job);
+void job_emit_removed(struct job *job, const char *result, const struct popcorn_error *error);
+void job_emit_changed(struct job *job);
