@@ -268,7 +268,7 @@ int popcorn_console(struct popcorn_call *call, void *arg)
 	struct file *filp;
 	int fd;
 
-	if (console->reserved || (console->flags & ~O_NONBLOCK))
+	if (console->reserved || (console->flags & ~(O_NONBLOCK | POPCORN_CONSOLE_READ_ONLY)))
 		return -EINVAL;
 	if (READ_ONCE(kernel->released))
 		return -ENODEV;
@@ -278,7 +278,8 @@ int popcorn_console(struct popcorn_call *call, void *arg)
 	file->kernel = kernel;
 	mutex_init(&file->lock);
 	filp = anon_inode_getfile("[popcorn-console]", &console_fops, file,
-				  O_RDWR | console->flags);
+				  (console->flags & O_NONBLOCK) |
+				  (console->flags & POPCORN_CONSOLE_READ_ONLY ? O_RDONLY : O_RDWR));
 	if (IS_ERR(filp)) {
 		kfree(file);
 		return PTR_ERR(filp);

@@ -382,7 +382,7 @@ struct popcorn_status {
 /**
  * struct popcorn_console - open a kernel's console (POPCORN_IOC_CONSOLE, on a kernel)
  * @size:	sizeof(struct popcorn_console) of the caller
- * @flags:	O_NONBLOCK or 0
+ * @flags:	O_NONBLOCK, POPCORN_CONSOLE_READ_ONLY, both or 0
  * @fd:		out: descriptor, close-on-exec
  * @reserved:	zero
  *
@@ -397,6 +397,8 @@ struct popcorn_console {
 	__s32 fd;
 	__u32 reserved;
 };
+
+#define POPCORN_CONSOLE_READ_ONLY	1 /* write() on the descriptor gives -EBADF */
 
 #define POPCORN_IOC_MAGIC	0xb7
 
