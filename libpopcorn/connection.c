@@ -313,6 +313,8 @@ int popcorn_call(struct popcorn *popcorn, const char *path, const char *interfac
 		r = sd_bus_message_appendv(message, types, ap);
 		va_end(ap);
 	}
+	if (r == -EINVAL) /* the only words that callers choose are names */
+		return popcorn_fail(popcorn, POPCORN_ERROR_INVALID_NAME, NULL);
 	if (r < 0)
 		return popcorn_fail_bus(popcorn, NULL, r);
 	return popcorn_call_message(popcorn, message, ret);

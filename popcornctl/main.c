@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "config-build.h"
+#include "error.h"
 #include "parse.h"
 #include "popcornctl.h"
 #include "util.h"
@@ -187,7 +188,11 @@ struct command_line {
 
 static int bad_value(const struct option_info *option, const char *value, const char *hint)
 {
-	complain(NULL, "--%s: '%s' %s", option->name, value, hint);
+	/* The names that popcornd would have for it. */
+	complain(NULL, "--%s: '%s' %s (%s)", option->name, value, hint,
+		 short_error(popcorn_error_name(option->id == OPTION_MEMORY
+							? POPCORN_ERROR_MEMORY_INVALID
+							: POPCORN_ERROR_INVALID_ARGUMENT)));
 	return -EINVAL;
 }
 

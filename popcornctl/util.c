@@ -60,8 +60,18 @@ void complain(const char *what, const char *format, ...)
 
 int complain_last(struct popcorn *popcorn, const char *what)
 {
-	complain(what, "%s", popcorn_last_error_text(popcorn));
-	return popcorn_error_exit_code(popcorn_error_from_name(popcorn_last_error_name(popcorn)));
+	const char *name = popcorn_last_error_name(popcorn);
+
+	/* The name goes with it: it is what the manual and a search know. */
+	complain(what, "%s (%s)", popcorn_last_error_text(popcorn), short_error(name));
+	return popcorn_error_exit_code(popcorn_error_from_name(name));
+}
+
+const char *short_error(const char *name)
+{
+	size_t n = strlen(POPCORN_ERROR_PREFIX);
+
+	return strncmp(name, POPCORN_ERROR_PREFIX, n) == 0 ? name + n : name;
 }
 
 bool use_color(int fd)

@@ -50,6 +50,8 @@ char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void complain(const char *what, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same with the connection's last error; returns its exit code. */
 int complain_last(struct popcorn *popcorn, const char *what);
+/* The part of a D-Bus error's name that people use. */
+const char *short_error(const char *name);
 
 bool use_color(int fd);
 uint64_t now_usec(int clock);

@@ -21,7 +21,6 @@ static struct json *event_json(const struct popcorn_event *event)
 		[POPCORN_EVENT_DAEMON_DISAPPEARED] = "daemon-disappeared",
 	};
 	enum popcorn_event_type type = popcorn_event_get_type(event);
-	const char *error = popcorn_event_get_error(event);
 	struct json *json;
 
 	if ((size_t)type >= sizeof(names) / sizeof(names[0]) || !names[type])
@@ -42,11 +41,8 @@ static struct json *event_json(const struct popcorn_event *event)
 	if (type == POPCORN_EVENT_JOB_NEW)
 		json_set(json, "type", json_string(popcorn_event_get_job_type(event)));
 	if (type == POPCORN_EVENT_JOB_REMOVED) {
-		size_t n = strlen(POPCORN_ERROR_PREFIX);
-
 		json_set(json, "result", json_string(popcorn_event_get_result(event)));
-		json_set(json, "error",
-			 json_string(strncmp(error, POPCORN_ERROR_PREFIX, n) ? error : error + n));
+		json_set(json, "error", json_string(short_error(popcorn_event_get_error(event))));
 		json_set(json, "text", json_string(popcorn_event_get_text(event)));
 	}
 	return json;

@@ -161,13 +161,6 @@ static void progress_close(struct progress *progress)
 		close(progress->epoll_fd);
 }
 
-static const char *short_error(const char *name)
-{
-	size_t n = strlen(POPCORN_ERROR_PREFIX);
-
-	return strncmp(name, POPCORN_ERROR_PREFIX, n) == 0 ? name + n : name;
-}
-
 static struct json *result_json(const char *type, const char *name, uint32_t job,
 				const char *result)
 {

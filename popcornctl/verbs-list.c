@@ -292,6 +292,7 @@ int verb_status(struct popcorn *popcorn, const struct arguments *arguments)
 {
 	_cleanup_(json_freep) struct json *all = json_array();
 	int code = EXIT_DONE;
+	bool shown = false;
 
 	if (!arguments->n_names) {
 		_cleanup_(kernels_freep) struct popcorn_kernel **kernels = NULL;
@@ -314,7 +315,8 @@ int verb_status(struct popcorn *popcorn, const struct arguments *arguments)
 			code = code ? code : r;
 			continue;
 		}
-		show_one(popcorn, arguments, kernel, all, i == 0);
+		show_one(popcorn, arguments, kernel, all, !shown);
+		shown = true;
 	}
 	if (arguments->json)
 		json_print(all, arguments->json, stdout);

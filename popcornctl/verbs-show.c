@@ -192,7 +192,9 @@ static int show(struct popcorn *popcorn, const struct arguments *arguments, cons
 			all->items[j] = json_null();
 		}
 		if (!found) {
-			complain(what, "there is no property '%s'; 'popcornctl show%s%s' shows all",
+			complain(what,
+				 "there is no property '%s'; 'popcornctl show%s%s' shows all "
+				 "(InvalidArgument)",
 				 name, arguments->n_names ? " " : "",
 				 arguments->n_names ? arguments->names[0] : "");
 			return EXIT_USAGE;

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# Completion of popcornctl(1) for bash.
+
+# Names of kernels, from the machine that the line is about. $1: states that are wanted, "" for all.
+__popcornctl_kernels() {
+	local host=() i name state _
+
+	for ((i = 1; i + 1 < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		-H | --host) host=(-H "${COMP_WORDS[i + 1]}") ;;
+		esac
+	done
+	popcornctl "${host[@]}" list --no-legend 2>/dev/null </dev/null |
+		while read -r name _ state _; do
+			[[ -n $1 && " $1 " != *" $state "* ]] || printf '%s\n' "$name"
+		done
+}
+
+# Names of kernels that have a definition.
+__popcornctl_definitions() {
+	local file
+
+	for file in /etc/popcorn/kernels/*.conf; do
+		[[ -e $file ]] || continue
+		file=${file##*/}
+		printf '%s\n' "${file%.conf}"
+	done
+}
+
+_popcornctl() {
+	local verbs='list status show boot stop kill release cancel console log events'
+	local global='--json --json=pretty --json=short --host --no-legend --no-pager --quiet --help --version'
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+	local verb='' words='' options='' i
+
+	COMPREPLY=()
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		-H | --host) i=$((i + 1)) ;;
+		# bash splits --json=short at the equals sign.
+		--json) [[ ${COMP_WORDS[i + 1]} != = ]] || i=$((i + 2)) ;;
+		-*) ;;
+		*)
+			verb=${COMP_WORDS[i]}
+			break
+			;;
+		esac
+	done
+
+	case $verb in
+	boot) options='--cpus --memory --kernel --initrd --append --restart --timeout --no-wait' ;;
+	stop) options='--timeout --no-wait' ;;
+	kill | release | cancel) options='--no-wait' ;;
+	log) options='--follow --kernel --lines' ;;
+	status) options='--lines' ;;
+	show) options='--property' ;;
+	esac
+
+	# The value of an option.
+	case $verb:$prev in
+	*:= | *:--json)
+		if [[ ${COMP_WORDS[COMP_CWORD - 2]} == --json || $cur == = ]]; then
+			mapfile -t COMPREPLY < <(compgen -W 'pretty short' -- "${cur#=}")
+			return
+		fi
+		;;
+	*:-H | *:--host)
+		mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur")
+		return
+		;;
+	boot:--kernel | boot:--initrd)
+		compopt -o filenames 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -f -- "${cur:-/boot/}")
+		return
+		;;
+	boot:--restart)
+		mapfile -t COMPREPLY < <(compgen -W 'no on-failure' -- "$cur")
+		return
+		;;
+	boot:--memory)
+		mapfile -t COMPREPLY < <(compgen -W '256M 512M 1G 2G 4G' -- "$cur")
+		return
+		;;
+	boot:--cpus | boot:--append | boot:--timeout | stop:--timeout) return ;;
+	log:-n | log:--lines | status:-n | status:--lines) return ;;
+	show:-p | show:--property)
+		words=$(popcornctl show ${COMP_WORDS[i + 1]:+"${COMP_WORDS[i + 1]}"} 2>/dev/null |
+			sed 's/=.*//' | sort -u)
+		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+		return
+		;;
+	esac
+
+	if [[ $cur == -* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$options $global" -- "$cur")
+		return
+	fi
+	case $verb in
+	'') words=$verbs ;;
+	boot) words=$(__popcornctl_definitions) ;;
+	stop | kill) words=$(__popcornctl_kernels 'reserved loading booting running stopping') ;;
+	release) words=$(__popcornctl_kernels 'stopped crashed failed') ;;
+	status | show | console | log) words=$(__popcornctl_kernels '') ;;
+	esac
+	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+
+complete -F _popcornctl popcornctl
