@@ -114,24 +114,33 @@ static const struct klog_range *find_range(const struct memory *memory, uint64_t
 	return NULL;
 }
 
-/* Every access to the memory is such a copy: the kernel may change it while we look. */
-static int read_phys(const struct memory *memory, uint64_t pa, void *buf, size_t size)
+/*
+ * Every access to the memory is such a copy: the kernel may change it while we look. Returns how
+ * many bytes there were, up to @size.
+ */
+static size_t read_some(const struct memory *memory, uint64_t pa, void *buf, size_t size)
 {
-	while (size) {
-		const struct klog_range *range = find_range(memory, pa);
-		uint64_t there;
+	size_t done = 0;
+
+	while (done < size) {
+		const struct klog_range *range = find_range(memory, pa + done);
+		uint64_t offset, there;
 
 		if (!range)
-			return -EFAULT;
-		there = range->length - (pa - range->start);
-		if (there > size)
-			there = size;
-		memcpy(buf, (const uint8_t *)range->data + (pa - range->start), there);
-		buf = (uint8_t *)buf + there;
-		pa += there;
-		size -= there;
+			break;
+		offset = pa + done - range->start;
+		there = range->length - offset;
+		if (there > size - done)
+			there = size - done;
+		memcpy((uint8_t *)buf + done, (const uint8_t *)range->data + offset, there);
+		done += there;
 	}
-	return 0;
+	return done;
+}
+
+static int read_phys(const struct memory *memory, uint64_t pa, void *buf, size_t size)
+{
+	return read_some(memory, pa, buf, size) == size ? 0 : -EFAULT;
 }
 
 static int translate(struct memory *memory, uint64_t va, uint64_t *ret)
@@ -577,9 +586,8 @@ static int read_static(const struct memory *memory, uint64_t pa, struct sink *si
 		bool known;
 
 		next = find_block(memory, block + sizeof(id), id + (uint64_t)records + 1);
-		size = (next ? next - block : STATIC_RECORD_MAX) - sizeof(id);
-		while (size && read_phys(memory, block + sizeof(id), text, size) < 0)
-			size /= 2; /* the last record, at the end of the memory */
+		size = read_some(memory, block + sizeof(id), text,
+				 (next ? next - block : STATIC_RECORD_MAX) - sizeof(id));
 		known = infos &&
 			read_phys(memory, info + STATIC_INFO_TS, &ts, sizeof(ts)) == 0 &&
 			read_phys(memory, info + STATIC_INFO_LEN, &length, sizeof(length)) == 0 &&
