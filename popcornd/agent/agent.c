@@ -321,12 +321,13 @@ __attribute__((noreturn)) static void end_kernel(int proc, int how)
 
 /* What PID 1 is, as far as it matters for asking it to shut down. */
 
-static bool catches_signals(int proc)
+/* By a handler, or blocked, to be read from a descriptor. */
+static bool takes_signals(int proc)
 {
 	const uint64_t wanted = 1ULL << (SIGINT - 1) | 1ULL << (SIGUSR1 - 1) |
 				1ULL << (SIGUSR2 - 1) | 1ULL << (SIGTERM - 1) |
 				1ULL << (SIGPWR - 1);
-	uint64_t caught = 0;
+	uint64_t taken = 0;
 	char line[256];
 	FILE *file;
 	int fd;
@@ -336,10 +337,10 @@ static bool catches_signals(int proc)
 	if (!file)
 		return false;
 	while (fgets(line, sizeof(line), file))
-		if (!strncmp(line, "SigCgt:", 7))
-			caught = strtoull(line + 7, NULL, 16);
+		if (!strncmp(line, "SigCgt:", 7) || !strncmp(line, "SigBlk:", 7))
+			taken |= strtoull(line + 7, NULL, 16);
 	fclose(file);
-	return caught & wanted;
+	return taken & wanted;
 }
 
 static const char *base_name(const char *path)
@@ -408,8 +409,8 @@ __attribute__((noreturn)) static void shut_down(int proc)
 		asked = !kill(1, SIGRTMIN + 4);
 	else if (!strcmp(base_name(exe), "busybox") &&
 		 (!strcmp(base_name(argument), "init") || !strcmp(base_name(argument), "linuxrc")))
-		asked = catches_signals(proc) && !kill(1, SIGUSR2);
-	else if (catches_signals(proc))
+		asked = !kill(1, SIGUSR2);
+	else if (takes_signals(proc))
 		asked = !run_poweroff(proc);
 
 	/* It ends with us, and with the kernel. */
