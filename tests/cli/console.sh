@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # console, log, events: with a terminal and without.
+# lib.sh sets these.
+# shellcheck disable=SC2154
 . "$(dirname "$0")/lib.sh"
 
 bus_start

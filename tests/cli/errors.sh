@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Every error of errors.def as a user meets it; mistakes on the command line; popcornd not there.
+# lib.sh sets these.
+# shellcheck disable=SC2154
 . "$(dirname "$0")/lib.sh"
 
 # Mistakes are found before anything is connected to: there is no bus here.

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # boot, stop, kill, release, cancel: what is sent, how it goes, what is said.
+# lib.sh sets these.
+# shellcheck disable=SC2154
 . "$(dirname "$0")/lib.sh"
 
 bus_start

@@ -3,6 +3,7 @@
 #
 # What the tests of popcornctl share: a private bus with a popcornd that pretends, and TAP.
 # From meson: POPCORNCTL, FAKE_POPCORND, LIBPOPCORN_SO; the source folder is found from here.
+# shellcheck disable=SC2034
 set -uo pipefail
 
 source_root=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # list, status, show: tables and JSON.
+# lib.sh sets these.
+# shellcheck disable=SC2154
 . "$(dirname "$0")/lib.sh"
 
 bus_start
