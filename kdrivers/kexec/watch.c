@@ -117,9 +117,13 @@ static void look_at_beats(struct popcorn_kernel *kernel, u64 now, u64 late)
 	const u64 *beats = (const u64 *)((u8 *)kernel->head + POPCORN_HEAD_BEATS);
 	u64 limit = (u64)kernel->heartbeat_ms * NSEC_PER_MSEC;
 	struct popcorn_cpu *cpu;
+	bool expected = false;
 	u64 beat;
 	u32 i;
 
+	/* One CPU at least is online, whatever a kernel says: then it is the boot CPU. */
+	for (i = 0; i < kernel->nr_cpus; i++)
+		expected |= READ_ONCE(beats[i]) != POPCORN_BEAT_OFF;
 	for (i = 0; i < kernel->nr_cpus; i++) {
 		cpu = &kernel->cpus[i];
 		beat = READ_ONCE(beats[i]);
@@ -131,7 +135,7 @@ static void look_at_beats(struct popcorn_kernel *kernel, u64 now, u64 late)
 		}
 		cpu->beat_time += late;
 		/* Another CPU may never have been started, or have been taken offline. */
-		if ((i && !beat) || beat == POPCORN_BEAT_OFF)
+		if (i ? !beat || beat == POPCORN_BEAT_OFF : beat == POPCORN_BEAT_OFF && expected)
 			continue;
 		if (now < cpu->beat_time || now - cpu->beat_time < limit)
 			continue;
