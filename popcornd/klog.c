@@ -48,6 +48,7 @@
 #define TEXT_BITS_MAX	26
 #define STRUCT_MAX	4096 /* any offset or size of a structure */
 #define CANDIDATES_MAX	32
+#define WORK_MAX	(1u << 22) /* descriptors looked at, over all candidates */
 #define FAILURES_MAX	1024 /* records that can't be read before we give up on a ring */
 
 /* The static ring, for which nobody tells us the layout. */
@@ -65,6 +66,8 @@
 struct memory {
 	struct klog_range *ranges; /* sorted by address */
 	size_t n_ranges;
+	uint64_t size;	/* of all of them */
+	unsigned work;	/* how much of WORK_MAX is left */
 	/* Translation of the candidate that is looked at. */
 	uint64_t phys_base, top, encryption;
 	bool five_levels;
@@ -422,7 +425,10 @@ static int walk_ring(struct memory *memory, const struct ring *ring, const struc
 	char text[UINT16_MAX];
 	int records = 0, r;
 
-	for (uint64_t id = ring->tail & ID_MASK, n = 0; n < count; n++, id = (id + 1) & ID_MASK) {
+	if (budget > memory->size)
+		budget = memory->size;
+	for (uint64_t id = ring->tail & ID_MASK, n = 0; n < count && memory->work;
+	     n++, memory->work--, id = (id + 1) & ID_MASK) {
 		uint64_t index = id & (count - 1), state, begin, next, ts, offset, size;
 		uint64_t desc = ring->descs + index * l->desc_size;
 		uint64_t info = ring->infos + index * l->info_size;
@@ -732,9 +738,14 @@ int klog_read(const struct klog_range *ranges, size_t n_ranges, uint32_t generat
 		return -ENOMEM;
 	memcpy(memory.ranges, ranges, n_ranges * sizeof(*ranges));
 	qsort(memory.ranges, n_ranges, sizeof(*ranges), compare_ranges);
+	for (size_t i = 0; i < n_ranges; i++)
+		memory.size += ranges[i].length;
+	memory.work = WORK_MAX;
 
-	if (find_candidate(&memory, generation, &candidate))
+	if (find_candidate(&memory, generation, &candidate)) {
+		memory.work = WORK_MAX;
 		r = read_candidate(&memory, &candidate, &sink);
+	}
 	free(sink.buf);
 	free(memory.ranges);
 	/* It was there a moment ago: a kernel that plays tricks has no log. */

@@ -55,15 +55,21 @@ static const char cmdline_after[] =
 
 /*
  * Options that can't be outdone by a later one and would turn the secondary against the machine:
- * without our ACPI tables or without local APIC it falls back to the primary's hardware.
+ * without our ACPI tables or without local APIC it falls back to the primary's hardware. A handler
+ * without argument is called whatever is behind the "=".
  */
-static const char *const cmdline_refused[] = {
-	"acpi=off", "acpi=ht", "nolapic", "disableapic", "tsc=unstable",
+static const struct {
+	const char *option;
+	bool any_value;
+} cmdline_refused[] = {
+	{ "acpi=off", false }, { "acpi=ht", false },	{ "acpi_rsdp", true },
+	{ "nolapic", true },   { "disableapic", true }, { "tsc=unstable", false },
 };
 
 struct word {
 	const char *start;
 	size_t length;
+	bool quotes; /* has any */
 };
 
 /*
@@ -79,13 +85,15 @@ static bool next_word(const char **p, struct word *ret, bool *quote)
 		s++;
 	if (!*s)
 		return false;
-	whole = *quote = *s == '"';
+	whole = *quote = ret->quotes = *s == '"';
 	if (whole)
 		s++;
 	ret->start = s;
 	for (; *s && (*quote || *s != ' '); s++)
-		if (*s == '"')
+		if (*s == '"') {
 			*quote = !*quote;
+			ret->quotes = true;
+		}
 	ret->length = (size_t)(s - ret->start);
 	if (whole && ret->length && s[-1] == '"')
 		ret->length--;
@@ -93,12 +101,17 @@ static bool next_word(const char **p, struct word *ret, bool *quote)
 	return true;
 }
 
-/* The kernel takes quotes off a value too: acpi="off" is acpi=off. */
-static bool word_is(const struct word *word, const char *s)
+/*
+ * Quotes don't count: the kernel takes them off a value, acpi="off" is acpi=off. With @any_value a
+ * value may follow.
+ */
+static bool word_is(const struct word *word, const char *s, bool any_value)
 {
 	for (size_t i = 0; i < word->length; i++) {
 		if (word->start[i] == '"')
 			continue;
+		if (!*s && any_value && word->start[i] == '=')
+			return true;
 		if (word->start[i] != *s++)
 			return false;
 	}
@@ -134,16 +147,21 @@ static int check_user(const char *user, size_t *ret_own, struct popcorn_error *e
 				"the command line has a quote that is not closed, at position %zu: "
 				"it would swallow popcorn's own options",
 				(size_t)(word.start - user));
-		if (word_is(&word, "--")) {
+		if (word_is(&word, "--", false)) {
+			/* Some kernels take it for the end then, some don't. */
+			if (word.quotes)
+				return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
+					"the command line has a '--' with quotes; write it without");
 			/* What is for init is its own affair. */
 			*ret_own = (size_t)(before - user);
 			return 0;
 		}
 		for (size_t i = 0; i < sizeof(cmdline_refused) / sizeof(cmdline_refused[0]); i++)
-			if (word_is(&word, cmdline_refused[i]))
+			if (word_is(&word, cmdline_refused[i].option, cmdline_refused[i].any_value))
 				return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
 					"the command line has '%s', with which the kernel would use "
-					"hardware of the primary; leave it out", cmdline_refused[i]);
+					"hardware of the primary; leave it out",
+					cmdline_refused[i].option);
 	}
 }
 

@@ -90,12 +90,17 @@ static int add_entry(struct buffer *buffer, const struct entry *entry, uint32_t 
 	return buffer_align(buffer);
 }
 
-/* Each component is a name; the whole fits into the kernel's PATH_MAX with its NUL. */
+/*
+ * Each component is a name; the whole fits into the kernel's PATH_MAX with its NUL. A file, or a
+ * parent, with the name of the trailer would end the archive.
+ */
 static bool path_valid(const char *path)
 {
-	size_t length;
+	size_t length = strlen(NEWC_END);
 
-	if (!*path || strlen(path) >= PATH_MAX || strcmp(path, NEWC_END) == 0)
+	if (strncmp(path, NEWC_END, length) == 0 && (!path[length] || path[length] == '/'))
+		return false;
+	if (!*path || strlen(path) >= PATH_MAX)
 		return false;
 	for (;;) {
 		length = strcspn(path, "/");

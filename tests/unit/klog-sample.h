@@ -14,12 +14,22 @@
 #include "klog.h"
 
 #define KLOG_PHYS	0x40000000ull
-#define KLOG_SIZE	0x100000u
 #define KLOG_IMAGE	0xffffffff80000000ull
 #define KLOG_DIRECT	0xff11000000000000ull /* needs the fifth level */
 #define KLOG_DIRECT_4	0xffff888000000000ull
 
-/* Where things lie in the memory. */
+/* Where things lie in the memory; a fuzzer wants it smaller. */
+#ifdef KLOG_SMALL
+#define KLOG_SIZE	0x8000u
+#define KLOG_VMCORE	0x0000u
+#define KLOG_PRB_PTR	0x0f00u
+#define KLOG_PRB	0x0f10u
+#define KLOG_DESCS	0x1000u
+#define KLOG_INFOS	0x1200u
+#define KLOG_TEXT	0x1800u
+#define KLOG_PGTABLES	0x2000u
+#else
+#define KLOG_SIZE	0x100000u
 #define KLOG_VMCORE	0x1000u
 #define KLOG_PRB_PTR	0x2000u
 #define KLOG_PRB	0x2100u
@@ -27,6 +37,7 @@
 #define KLOG_DESCS	0x10000u
 #define KLOG_INFOS	0x20000u
 #define KLOG_TEXT	0x40000u
+#endif
 
 #define KLOG_DESC_SIZE	24u
 #define KLOG_INFO_SIZE	88u

@@ -61,7 +61,8 @@ START_TEST(test_init_arguments)
 	composed("quiet   --   single", BEFORE " quiet " AFTER " --   single");
 	composed("--", BEFORE " " AFTER " --");
 	composed("-- a \"open", BEFORE " " AFTER " -- a \"open");
-	composed("\"--\" x", BEFORE " " AFTER " \"--\" x");
+	refuse("\"--\" x", POPCORN_ERROR_INVALID_ARGUMENT, "'--' with quotes");
+	refuse("a \"--\"\"\" x", POPCORN_ERROR_INVALID_ARGUMENT, "'--' with quotes");
 	composed("x=-- a--b ---", BEFORE " x=-- a--b --- " AFTER);
 	composed("\"a -- b\" c=\"d -- e\"", BEFORE " \"a -- b\" c=\"d -- e\" " AFTER);
 	composed("a -- acpi=off", BEFORE " a " AFTER " -- acpi=off");
@@ -96,6 +97,9 @@ START_TEST(test_refused_options)
 	refuse("\"acpi=off\"", POPCORN_ERROR_INVALID_ARGUMENT, "'acpi=off'");
 	refuse("nolapic", POPCORN_ERROR_INVALID_ARGUMENT, "'nolapic'");
 	refuse("disableapic", POPCORN_ERROR_INVALID_ARGUMENT, "'disableapic'");
+	refuse("disableapic=0", POPCORN_ERROR_INVALID_ARGUMENT, "'disableapic'");
+	refuse("nolapic=", POPCORN_ERROR_INVALID_ARGUMENT, "'nolapic'");
+	refuse("acpi_rsdp=0x1000", POPCORN_ERROR_INVALID_ARGUMENT, "'acpi_rsdp'");
 	composed("acpi=offline nolapic_timer", BEFORE " acpi=offline nolapic_timer " AFTER);
 }
 END_TEST

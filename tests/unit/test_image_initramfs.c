@@ -165,7 +165,7 @@ START_TEST(test_bad_paths)
 {
 	static char name[NAME_MAX + 2], path[PATH_MAX + 2];
 	const char *const bad[] = { NULL, "", "/a", "a/", "a//b", ".", "..", "a/../b", "a/./b",
-				    "TRAILER!!!", name, path };
+				    "TRAILER!!!", "TRAILER!!!/a", name, path };
 
 	memset(name, 'n', NAME_MAX + 1);
 	for (size_t i = 0; i < PATH_MAX; i++)
