@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "run.h"
+#include "util.h"
+
+static char folder[64], path[128];
+static struct popcorn_error error;
+
+static void setup(void)
+{
+	strcpy(folder, "/tmp/popcorn-config-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/db0.conf", folder);
+	error = (struct popcorn_error){ 0 };
+}
+
+static void teardown(void)
+{
+	remove(path);
+	rmdir(folder);
+}
+
+static void put(const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	fputs(text, f);
+	fclose(f);
+}
+
+static struct config *good(const char *text)
+{
+	struct config *config = NULL;
+
+	put(text);
+	ck_assert_msg(config_load(path, &config, &error) == 0, "%s", error.text);
+	return config;
+}
+
+/* @where: "line: key" as the message has it behind the path. */
+static void bad(const char *text, const char *where, const char *what)
+{
+	struct config *config = NULL;
+	char expected[256];
+
+	put(text);
+	error = (struct popcorn_error){ 0 };
+	ck_assert_int_eq(config_load(path, &config, &error), -EINVAL);
+	ck_assert_ptr_null(config);
+	ck_assert_int_eq(error.id, POPCORN_ERROR_CONFIG);
+	snprintf(expected, sizeof(expected), "%s:%s", path, where);
+	ck_assert_msg(strncmp(error.text, expected, strlen(expected)) == 0, "'%s' is not '%s'",
+		      error.text, expected);
+	ck_assert_msg(strstr(error.text, what) != NULL, "'%s' is not in '%s'", what, error.text);
+}
+
+START_TEST(test_defaults)
+{
+	struct config *config;
+	struct utsname name;
+	char image[256];
+
+	/* No file at all, and an empty one. */
+	for (int i = 0; i < 2; i++) {
+		if (i)
+			put("");
+		ck_assert_int_eq(config_load(path, &config, &error), 0);
+		uname(&name);
+		snprintf(image, sizeof(image), "/boot/vmlinuz-%s", name.release);
+		ck_assert_str_eq(config->default_image, image);
+		ck_assert_str_eq(config->default_cmdline, "");
+		ck_assert_uint_eq(config->default_memory, 512 * MIB);
+		ck_assert_uint_eq(config->primary_memory, 512 * MIB);
+		ck_assert_uint_eq(config->boot_timeout_usec, 120 * USEC_PER_SEC);
+		ck_assert_uint_eq(config->stop_timeout_usec, 90 * USEC_PER_SEC);
+		ck_assert_uint_eq(config->heartbeat_ms, 10000);
+		ck_assert_str_eq(config->modules, "/lib/modules");
+		ck_assert(config->drop_caches);
+		ck_assert_int_eq(hwloc_bitmap_weight(config->primary_cpus), 1);
+		ck_assert(hwloc_bitmap_isset(config->primary_cpus, 0));
+		config_free(config);
+	}
+}
+END_TEST
+
+START_TEST(test_every_key)
+{
+	struct config *config = good(
+		"primary = { cpus = \"1-2\"; memory = \"1G\"; };\n"
+		"default = { image = \"/i\"; cmdline = \"quiet x=\\\"y\\\"\"; memory = 4194304; };\n"
+		"boot = { timeout = 1.5; };\n"
+		"stop: { timeout = 7 };\n"
+		"memory = { drop_caches = false; };\n"
+		"heartbeat = 2;\nbusybox = \"/b\";\nagent = \"/a\";\nmodules = \"/m\";\n");
+
+	ck_assert_int_eq(hwloc_bitmap_weight(config->primary_cpus), 3);
+	ck_assert(hwloc_bitmap_isset(config->primary_cpus, 0));
+	ck_assert_uint_eq(config->primary_memory, 1024 * MIB);
+	ck_assert_str_eq(config->default_image, "/i");
+	ck_assert_str_eq(config->default_cmdline, "quiet x=\"y\"");
+	ck_assert_uint_eq(config->default_memory, 4 * MIB);
+	ck_assert_uint_eq(config->boot_timeout_usec, 1500000);
+	ck_assert_uint_eq(config->stop_timeout_usec, 7 * USEC_PER_SEC);
+	ck_assert(!config->drop_caches);
+	ck_assert_uint_eq(config->heartbeat_ms, 2000);
+	ck_assert_str_eq(config->busybox, "/b");
+	ck_assert_str_eq(config->agent, "/a");
+	ck_assert_str_eq(config->modules, "/m");
+	config_free(config);
+}
+END_TEST
+
+START_TEST(test_refused)
+{
+	struct config *config = NULL;
+
+	bad("\nheartbeet = 1;\n", "2: heartbeet: ", "unknown key");
+	bad("primary = {\n cpus = \"0\";\n memroy = \"1G\";\n};\n", "3: primary.memroy: ", "unknown key");
+	bad("primary = { cpus = { x = 1; }; };", "1: primary.cpus: ", "list of CPUs");
+	bad("primary = 3;", "1: primary: ", "group");
+	bad("prim = { cpus = \"0\"; };", "1: prim: ", "unknown key");
+	bad("heartbeat = \"1\";", "1: heartbeat: ", "number of seconds");
+	bad("heartbeat = 0;", "1: heartbeat: ", "0.1");
+	bad("heartbeat = -3;", "1: heartbeat: ", "0.1");
+	bad("boot = { timeout = 86401; };", "1: boot.timeout: ", "86400");
+	bad("boot = { timeout = 1e300; };", "1: boot.timeout: ", "86400");
+	bad("default = { memory = \"512X\"; };", "1: default.memory: ", "'512X'");
+	bad("default = { memory = \"1M\"; };", "1: default.memory: ", "2 MiB");
+	bad("default = { memory = -2097152; };", "1: default.memory: ", "not a size");
+	bad("default = { memory = true; };", "1: default.memory: ", "give a size");
+	bad("default = { image = \"vmlinuz\"; };", "1: default.image: ", "absolute");
+	bad("default = { image = 1; };", "1: default.image: ", "absolute");
+	bad("default = { cmdline = 1; };", "1: default.cmdline: ", "text");
+	bad("memory = { drop_caches = 1; };", "1: memory.drop_caches: ", "true or false");
+	bad("primary = { cpus = \"0-\"; };", "1: primary.cpus: ", "'0-'");
+	bad("heartbeat = 1;\nbusybox = ;\n", "2: ", "syntax error");
+	bad("heartbeat = 1; heartbeat = 2;", "1: ", "duplicate");
+
+	remove(path);
+	ck_assert_int_eq(mkdir(path, 0755), 0);
+	error = (struct popcorn_error){ 0 };
+	ck_assert_int_eq(config_load(path, &config, &error), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(error.text, "can't be read: Is a directory"));
+	rmdir(path);
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	error = (struct popcorn_error){ 0 };
+	ck_assert_int_eq(config_load(path, &config, &error), -EINVAL);
+	ck_assert_int_eq(error.id, POPCORN_ERROR_CONFIG);
+}
+END_TEST
+
+START_TEST(test_installed_file)
+{
+	struct config *config;
+	struct popcorn_error e = { 0 };
+	_cleanup_free_ char *text = NULL, *uncommented = NULL;
+	void *data;
+	size_t size;
+
+	/* The file that is installed: as it is, and with all keys uncommented, it is valid. */
+	ck_assert_msg(config_load(getenv("POPCORND_CONF"), &config, &e) == 0, "%s", e.text);
+	config_free(config);
+	ck_assert_int_eq(read_file(getenv("POPCORND_CONF"), 65536, &data, &size), 0);
+	text = data;
+	uncommented = calloc(1, size + 1);
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		if (line[0] == '#' && line[1] != ' ')
+			strcat(strcat(uncommented, line + 1), "\n");
+	}
+	config = good(uncommented);
+	ck_assert_str_eq(config->default_image, "/boot/vmlinuz-VERSION");
+	ck_assert_uint_eq(config->stop_timeout_usec, 90 * USEC_PER_SEC);
+	ck_assert_uint_eq(config->default_memory, 512 * MIB);
+	config_free(config);
+}
+END_TEST
+
+START_TEST(test_memory)
+{
+	static const struct {
+		const char *text;
+		uint64_t value;
+	} ok[] = {
+		{ "512M", 512 * MIB },	  { "512MiB", 512 * MIB }, { "1G", 1024 * MIB },
+		{ "0x40000000", 1024 * MIB }, { "2097152", 2 * MIB },  { "2048K", 2 * MIB },
+		{ "4096T", 1ULL << 52 },
+	};
+	static const char *const wrong[] = {
+		"", "M", "-2M", "+2M", " 2M", "2 M", "2m", "2MB", "2MiBx", "0", "0G", "3M", "1", "4097T",
+		"99999999999999999999", "18446744073709551616", "16777216T", "0x", "1.5G",
+	};
+	uint64_t value;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ok); i++) {
+		ck_assert_msg(parse_memory(ok[i].text, &value, NULL) == 0, "%s", ok[i].text);
+		ck_assert_uint_eq(value, ok[i].value);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		value = 77;
+		error = (struct popcorn_error){ 0 };
+		ck_assert_msg(parse_memory(wrong[i], &value, &error) == -EINVAL, "%s", wrong[i]);
+		ck_assert_int_eq(error.id, POPCORN_ERROR_MEMORY_INVALID);
+		ck_assert_uint_eq(value, 77);
+	}
+}
+END_TEST
+
+START_TEST(test_cpus)
+{
+	static const struct {
+		const char *text, *list;
+	} ok[] = { { "2", "2" },     { "2-3,7", "2-3,7" },   { "7,2", "2,7" },
+		   { "2,2", "2" },   { "0-4095", "0-4095" }, { "3-3", "3" },
+		   { "65535", "65535" } };
+	static const char *const wrong[] = { "",     "a",   "-1",  "1-",  "3-2", "1,",	   ",1",
+					     "1,,2", "1 2", "0x2", "1-2-3", "65536", "4294967297" };
+	hwloc_bitmap_t set;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ok); i++) {
+		char *list;
+
+		ck_assert_msg(parse_cpus(ok[i].text, &set, NULL) == 0, "%s", ok[i].text);
+		hwloc_bitmap_list_asprintf(&list, set);
+		ck_assert_str_eq(list, ok[i].list);
+		free(list);
+		hwloc_bitmap_free(set);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		error = (struct popcorn_error){ 0 };
+		ck_assert_msg(parse_cpus(wrong[i], &set, &error) == -EINVAL, "%s", wrong[i]);
+		ck_assert_int_eq(error.id, POPCORN_ERROR_INVALID_ARGUMENT);
+	}
+}
+END_TEST
+
+START_TEST(test_names)
+{
+	static const char *const ok[] = { "a", "db0", "A.b-c_d", "0" };
+	static const char *const wrong[] = { "", ".a", "-a", "_a", "a/b", "a b", "a\n", "ä", ".." };
+	char name[301];
+
+	for (size_t i = 0; i < ARRAY_SIZE(ok); i++)
+		ck_assert_int_eq(kernel_name_check(ok[i], NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		error = (struct popcorn_error){ 0 };
+		ck_assert_int_eq(kernel_name_check(wrong[i], &error), -EINVAL);
+		ck_assert_int_eq(error.id, POPCORN_ERROR_INVALID_NAME);
+	}
+	memset(name, 'x', 300);
+	name[300] = '\0';
+	ck_assert_int_eq(kernel_name_check(name, NULL), -EINVAL);
+	name[64] = '\0';
+	ck_assert_int_eq(kernel_name_check(name, NULL), -EINVAL);
+	name[63] = '\0';
+	ck_assert_int_eq(kernel_name_check(name, NULL), 0);
+}
+END_TEST
+
+START_TEST(test_kernel_file)
+{
+	struct config *config;
+	struct kernel_def *def = NULL, *copy = NULL;
+
+	ck_assert_int_eq(config_load("/nonexistent", &config, &error), 0);
+	ck_assert_int_eq(kernel_def_load(config, folder, "db0", &def, &error), -ENOENT);
+	ck_assert_int_eq(error.id, POPCORN_ERROR_NO_SUCH_KERNEL);
+	ck_assert_ptr_nonnull(strstr(error.text, path));
+	error = (struct popcorn_error){ 0 };
+	ck_assert_int_eq(kernel_def_load(config, folder, "../db0", &def, &error), -EINVAL);
+	ck_assert_int_eq(error.id, POPCORN_ERROR_INVALID_NAME);
+	error = (struct popcorn_error){ 0 };
+
+	put("");
+	ck_assert_int_eq(kernel_def_load(config, folder, "db0", &def, &error), 0);
+	ck_assert_str_eq(def->image, config->default_image);
+	ck_assert_uint_eq(def->cpu_count, 1);
+	ck_assert_ptr_null(def->cpus);
+	ck_assert_ptr_null(def->initrd);
+	ck_assert(!def->restart);
+	def = kernel_def_free(def);
+
+	put("image = \"/i\"; initrd = \"/r\"; cmdline = \"c\"; cpus = \"2-3\"; memory = \"64M\";\n"
+	    "restart = \"on-failure\"; boot_timeout = 3;");
+	ck_assert_msg(kernel_def_load(config, folder, "db0", &def, &error) == 0, "%s", error.text);
+	ck_assert_int_eq(kernel_def_copy(def, &copy), 0);
+	def = kernel_def_free(def);
+	ck_assert_str_eq(copy->image, "/i");
+	ck_assert_str_eq(copy->initrd, "/r");
+	ck_assert_str_eq(copy->cmdline, "c");
+	ck_assert_int_eq(hwloc_bitmap_weight(copy->cpus), 2);
+	ck_assert_uint_eq(copy->memory, 64 * MIB);
+	ck_assert(copy->restart);
+	ck_assert_uint_eq(copy->boot_timeout_usec, 3 * USEC_PER_SEC);
+	copy = kernel_def_free(copy);
+
+	put("cpus = 4;");
+	ck_assert_int_eq(kernel_def_load(config, folder, "db0", &def, &error), 0);
+	ck_assert_uint_eq(def->cpu_count, 4);
+	def = kernel_def_free(def);
+
+	static const char *const wrong[] = { "cpus = 0;",	 "cpus = 5000;", "cpus = 1.5;",
+					     "restart = true;",	 "restart = \"always\";",
+					     "heartbeat = 3;",	 "image = \"x\";",
+					     "boot_timeout = 0;" };
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		put(wrong[i]);
+		error = (struct popcorn_error){ 0 };
+		ck_assert_int_eq(kernel_def_load(config, folder, "db0", &def, &error), -EINVAL);
+		ck_assert_int_eq(error.id, POPCORN_ERROR_CONFIG);
+		ck_assert_ptr_nonnull(strstr(error.text, ".conf:1: "));
+	}
+	config_free(config);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("config");
+	TCase *tc = tcase_create("config");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, test_defaults);
+	tcase_add_test(tc, test_every_key);
+	tcase_add_test(tc, test_refused);
+	tcase_add_test(tc, test_installed_file);
+	tcase_add_test(tc, test_memory);
+	tcase_add_test(tc, test_cpus);
+	tcase_add_test(tc, test_names);
+	tcase_add_test(tc, test_kernel_file);
+	suite_add_tcase(suite, tc);
+	return run_suite(suite);
+}

@@ -1,0 +1,590 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Boot and stop on the fake machine: as it should go, and with every step going wrong. */
+#include <check.h>
+#include <elf.h>
+#include <errno.h>
+#include <lzma.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fake.h"
+#include "operations.h"
+#include "run.h"
+#include "util.h"
+
+#define MEMORY (3 * FAKE_BLOCK_SIZE + 32 * MIB)
+
+static struct fake *fake;
+static struct driver *driver;
+static struct config config;
+static struct kernel_def def;
+static struct resources *resources;
+static struct popcorn_error error;
+static char run[PATH_MAX + 8], image[PATH_MAX + 32], initrd[PATH_MAX + 32];
+static char steps[256];
+
+static void progress(void *userdata, const char *step, double fraction)
+{
+	static double last;
+	const char *end = strrchr(steps, ' ');
+
+	(void)userdata;
+	if (!*steps)
+		last = 0;
+	ck_assert(fraction >= last && fraction <= 1);
+	last = fraction;
+	end = end ? end + 1 : steps;
+	if (strcmp(end, step) != 0 && strlen(steps) + strlen(step) + 2 < sizeof(steps))
+		strcat(strcat(steps, *steps ? " " : ""), step);
+}
+
+static struct operation operation = { .cancel_fd = -1, .progress = progress };
+
+static void make(void)
+{
+	fake = fake_new(4, 1, 8, 1);
+	fake_write_boot_files(fake);
+	driver = fake_driver(fake);
+	config = (struct config){
+		.primary_cpus = hwloc_bitmap_alloc(),
+		.primary_memory = 2 * FAKE_BLOCK_SIZE,
+		.heartbeat_ms = 1000,
+	};
+	hwloc_bitmap_set(config.primary_cpus, 0);
+	ck_assert_int_gt(asprintf(&config.agent, "%s/agent", fake->root), 0);
+	ck_assert_int_gt(asprintf(&config.busybox, "%s/busybox", fake->root), 0);
+	ck_assert_int_gt(asprintf(&config.modules, "%s/lib/modules", fake->root), 0);
+	snprintf(run, sizeof(run), "%s/run", fake->root);
+	snprintf(image, sizeof(image), "%s/boot/vmlinuz", fake->root);
+	snprintf(initrd, sizeof(initrd), "%s/boot/initrd", fake->root);
+	def = (struct kernel_def){
+		.image = image,
+		.initrd = initrd,
+		.cpu_count = 2,
+		.memory = MEMORY,
+		.boot_timeout_usec = 2 * USEC_PER_SEC,
+	};
+	operation.cancel_fd = -1;
+	error = (struct popcorn_error){ 0 };
+	steps[0] = '\0';
+	ck_assert_msg(resources_new(&config, driver, fake->root, run, &resources, &error) == 0, "%s",
+		      error.text);
+}
+
+static void unmake(void)
+{
+	resources = resources_free(resources);
+	driver = driver_free(driver);
+	hwloc_bitmap_free(config.primary_cpus);
+	free(config.agent);
+	free(config.busybox);
+	free(config.modules);
+	fake_free(fake);
+}
+
+static int boot(struct claim **ret_claim, int *ret_fd)
+{
+	int r;
+
+	error = (struct popcorn_error){ 0 };
+	*ret_claim = NULL;
+	*ret_fd = -1;
+	steps[0] = '\0';
+	r = resources_claim(resources, "db0", &def, ret_claim, &error);
+	if (r < 0)
+		return r;
+	r = boot_kernel(&config, resources, driver, "db0", &def, *ret_claim, &operation, ret_fd, NULL,
+			&error);
+	if (r < 0)
+		ck_assert_int_eq(*ret_fd, -1);
+	return r;
+}
+
+static void end(struct claim *claim, int fd)
+{
+	error = (struct popcorn_error){ 0 };
+	ck_assert_int_ge(stop_kernel(driver, fd, USEC_PER_SEC, &operation, &error), 0);
+	ck_assert_msg(release_kernel(resources, driver, fd, claim, &error) == 0, "%s", error.text);
+	claim_free(claim);
+	close(fd);
+	fake_check_whole(fake);
+}
+
+/* A boot that is refused or undone, and leaves nothing. */
+static void fails(enum popcorn_error_id id, const char *text)
+{
+	struct claim *claim;
+	int fd, r = boot(&claim, &fd);
+
+	/* FAILED has no errno of its own: the cause's is returned. */
+	ck_assert(id == POPCORN_ERROR_FAILED ? r < 0 : r == -popcorn_error_errno(id));
+	ck_assert_msg(error.id == id, "%s", error.text);
+	ck_assert_msg(strstr(error.text, text) != NULL, "'%s' is not in '%s'", text, error.text);
+	ck_assert(!claim || !claim_holds(claim));
+	claim_free(claim);
+	fake_check_whole(fake);
+}
+
+START_TEST(test_boot)
+{
+	struct fake_kernel *kernel;
+	struct claim *claim;
+	int fd;
+
+	fake->script[0] = POPCORN_STATE_BOOTING;
+	fake->script[1] = POPCORN_STATE_RUNNING;
+	fake->n_script = 2;
+	ck_assert_int_eq(boot_check(&config, &def, &error), 0);
+	ck_assert_msg(boot(&claim, &fd) == 0, "%s", error.text);
+	ck_assert_str_eq(steps, "reserve load start kernel agent");
+	kernel = fake_kernel(fake, "db0");
+	ck_assert_int_eq(kernel->state, POPCORN_STATE_RUNNING);
+	ck_assert_uint_eq(kernel->n_cpus, 2);
+	ck_assert_uint_eq(fake_taken(fake), MEMORY);
+	ck_assert_uint_eq(fake_n_leases(fake), 1);
+	ck_assert(claim_holds(claim));
+	end(claim, fd);
+}
+END_TEST
+
+START_TEST(test_shell)
+{
+	struct claim *claim;
+	int fd;
+
+	def.initrd = NULL;
+	ck_assert_int_eq(boot_check(&config, &def, &error), 0);
+	ck_assert_msg(boot(&claim, &fd) == 0, "%s", error.text);
+	end(claim, fd);
+}
+END_TEST
+
+START_TEST(test_stop)
+{
+	struct claim *claim;
+	uint64_t before;
+	int fd;
+
+	ck_assert_int_eq(boot(&claim, &fd), 0);
+	ck_assert_int_eq(stop_kernel(driver, fd, USEC_PER_SEC, &operation, &error), 0);
+	ck_assert_int_eq(stop_kernel(driver, fd, USEC_PER_SEC, &operation, &error), 0);
+	ck_assert_int_eq(kill_kernel(driver, fd, POPCORN_REASON_KILLED, &error), 0);
+	end(claim, fd);
+
+	/* One that does not listen is killed after the time it was given. */
+	fake->ignores_stop = true;
+	ck_assert_int_eq(boot(&claim, &fd), 0);
+	ck_assert_int_eq(release_kernel(resources, driver, fd, claim, &error), -EBUSY);
+	ck_assert_int_eq(error.id, POPCORN_ERROR_WRONG_STATE);
+	before = now_usec();
+	error = (struct popcorn_error){ 0 };
+	ck_assert_int_eq(stop_kernel(driver, fd, 50000, &operation, &error), 1);
+	ck_assert_uint_ge(now_usec() - before, 50000);
+	end(claim, fd);
+
+	/* A stop that is cancelled leaves it as it is. */
+	ck_assert_int_eq(boot(&claim, &fd), 0);
+	operation.cancel_fd = eventfd(1, 0);
+	ck_assert_int_eq(stop_kernel(driver, fd, USEC_PER_SEC, &operation, &error), -ECANCELED);
+	ck_assert_int_eq(error.id, POPCORN_ERROR_CANCELLED);
+	ck_assert_int_eq(fake_kernel(fake, "db0")->state, POPCORN_STATE_STOPPING);
+	close(operation.cancel_fd);
+	operation.cancel_fd = -1;
+	error = (struct popcorn_error){ 0 };
+	ck_assert_int_eq(kill_kernel(driver, fd, POPCORN_REASON_KILLED, &error), 0);
+	end(claim, fd);
+
+	/* Somebody else released it. */
+	ck_assert_int_eq(boot(&claim, &fd), 0);
+	ck_assert_int_eq(kill_kernel(driver, fd, POPCORN_REASON_KILLED, &error), 0);
+	ck_assert_int_eq(driver->ops->release(driver, fd, &(uint32_t){ 0 }, &(uint32_t){ 0 }), 0);
+	ck_assert_int_eq(stop_kernel(driver, fd, 1, &operation, &error), -ENOENT);
+	ck_assert_int_eq(error.id, POPCORN_ERROR_NO_SUCH_KERNEL);
+	error = (struct popcorn_error){ 0 };
+	ck_assert_int_eq(kill_kernel(driver, fd, POPCORN_REASON_KILLED, &error), -ENOENT);
+	error = (struct popcorn_error){ 0 };
+	ck_assert_int_eq(release_kernel(resources, driver, fd, claim, &error), 0);
+	claim_free(claim);
+	close(fd);
+	fake_check_whole(fake);
+}
+END_TEST
+
+START_TEST(test_dies_while_booting)
+{
+	fake->script[0] = POPCORN_STATE_CRASHED;
+	fake->end_reason = POPCORN_REASON_PANIC;
+	strcpy(fake->end_text, "Unable to mount root fs");
+	fails(POPCORN_ERROR_CRASHED, "before it reported: the kernel panicked: Unable to mount root fs");
+
+	fake->script[0] = POPCORN_STATE_BOOTING;
+	fake->script[1] = POPCORN_STATE_STOPPED;
+	fake->n_script = 2;
+	fake->end_reason = POPCORN_REASON_POWEROFF;
+	fails(POPCORN_ERROR_CRASHED, "before its user space was up: the kernel powered itself off");
+}
+END_TEST
+
+START_TEST(test_timeout)
+{
+	fake->n_script = 0;
+	def.boot_timeout_usec = 50000;
+	fails(POPCORN_ERROR_BOOT_TIMEOUT, "did not report");
+	fake->script[0] = POPCORN_STATE_BOOTING;
+	fake->n_script = 1;
+	fails(POPCORN_ERROR_BOOT_TIMEOUT, "user space was not up");
+	fake->start_errno = ETIME;
+	fails(POPCORN_ERROR_BOOT_TIMEOUT, "start-up code");
+}
+END_TEST
+
+/* Cancelled at each step, as told by the progress. */
+static const char *cancel_at;
+static void cancelling(void *userdata, const char *step, double fraction)
+{
+	(void)userdata, (void)fraction;
+	if (strcmp(step, cancel_at) == 0)
+		eventfd_write(operation.cancel_fd, 1);
+}
+
+START_TEST(test_cancel)
+{
+	static const char *const at[] = { "reserve", "load", "start", "kernel" };
+
+	fake->n_script = 0;
+	operation.progress = cancelling;
+	for (size_t i = 0; i < ARRAY_SIZE(at); i++) {
+		operation.cancel_fd = eventfd(0, 0);
+		cancel_at = at[i];
+		fails(POPCORN_ERROR_CANCELLED, "cancelled");
+		close(operation.cancel_fd);
+	}
+	operation.progress = progress;
+}
+END_TEST
+
+START_TEST(test_refused_by_driver)
+{
+	struct fake_kernel *other = &fake->kernels[3];
+
+	fake->info_flags = POPCORN_INFO_LOCKDOWN;
+	fails(POPCORN_ERROR_LOCKED_DOWN, "lockdown");
+	fake->info_flags = 0;
+	fake->load_errno = EPERM;
+	fails(POPCORN_ERROR_LOCKED_DOWN, "lockdown");
+	fake->load_errno = EFAULT;
+	fails(POPCORN_ERROR_FAILED, "load the image");
+	fake->load_errno = 0;
+	fake->low_free = 0;
+	fails(POPCORN_ERROR_NO_LOW_MEMORY, "640 KiB");
+	fake->low_free = 5;
+	fake->create_errno = ENOSPC;
+	fails(POPCORN_ERROR_LIMIT, "limit");
+	fake->create_errno = EPERM;
+	fails(POPCORN_ERROR_NOT_AUTHORIZED, "CAP_SYS_BOOT");
+	fake->create_errno = EINVAL;
+	fails(POPCORN_ERROR_INVALID_NAME, "name");
+	fake->create_errno = 0;
+	fake->wrong_cpus = true;
+	fails(POPCORN_ERROR_FAILED, "does not have for 'db0'");
+	fake->wrong_cpus = false;
+	other->used = true;
+	strcpy(other->name, "db0");
+	ck_assert_ptr_nonnull(fake_kernel(fake, "db0"));
+	{
+		struct claim *claim;
+		int fd;
+
+		ck_assert_int_eq(boot(&claim, &fd), -EEXIST);
+		ck_assert_int_eq(error.id, POPCORN_ERROR_NAME_TAKEN);
+		claim_free(claim);
+	}
+	other->used = false;
+	fake_check_whole(fake);
+}
+END_TEST
+
+START_TEST(test_stuck)
+{
+	struct claim *claim;
+	struct fake_kernel *kernel;
+	int fd;
+
+	/* It does not report, and its CPU does not stop: all stays away until RELEASE succeeds. */
+	fake->n_script = 0;
+	fake->stuck = 2;
+	def.boot_timeout_usec = 20000;
+	ck_assert_int_eq(boot(&claim, &fd), -EIO);
+	ck_assert_int_eq(error.id, POPCORN_ERROR_CPU_STUCK);
+	ck_assert_msg(strstr(error.text, "did not report") != NULL, "%s", error.text);
+	ck_assert(claim_holds(claim));
+	ck_assert_uint_eq(fake_taken(fake), MEMORY);
+	ck_assert_uint_eq(fake_n_leases(fake), 1);
+	kernel = fake_kernel(fake, "db0");
+	ck_assert_int_eq(kernel->state, POPCORN_STATE_FAILED);
+
+	ck_assert_int_eq(driver->ops->open(driver, (uint32_t)(kernel - fake->kernels) + 1, &fd), 0);
+	error = (struct popcorn_error){ 0 };
+	ck_assert_int_eq(release_kernel(resources, driver, fd, claim, &error), -EIO);
+	ck_assert_int_eq(error.id, POPCORN_ERROR_CPU_STUCK);
+	ck_assert_uint_eq(fake_taken(fake), MEMORY);
+	end(claim, fd);
+}
+END_TEST
+
+static void check_refused(enum popcorn_error_id id, const char *text)
+{
+	struct popcorn_error e = { 0 };
+
+	ck_assert_int_eq(boot_check(&config, &def, &e), -popcorn_error_errno(id));
+	ck_assert_msg(e.id == id && strstr(e.text, text), "'%s' is not in '%s'", text, e.text);
+	/* The boot itself looks again: files may change in between. */
+	fails(id, "");
+}
+
+START_TEST(test_bad_files)
+{
+	char path[PATH_MAX + 64], long_line[3000];
+	uint8_t dynamic[256];
+	Elf64_Ehdr *elf = (void *)dynamic;
+	Elf64_Phdr *segment = (void *)(dynamic + sizeof(*elf));
+
+	def.image = NULL;
+	check_refused(POPCORN_ERROR_IMAGE_NOT_FOUND, "no image");
+	def.image = "vmlinuz";
+	check_refused(POPCORN_ERROR_IMAGE_NOT_FOUND, "absolute");
+	def.image = "/nonexistent/vmlinuz";
+	check_refused(POPCORN_ERROR_IMAGE_NOT_FOUND, "No such file");
+	def.image = fake->root;
+	check_refused(POPCORN_ERROR_IMAGE_NOT_FOUND, "folder");
+	def.image = "/dev/zero";
+	check_refused(POPCORN_ERROR_IMAGE_NOT_FOUND, "not a regular file");
+	snprintf(path, sizeof(path), "%s/fifo", fake->root);
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	def.image = path;
+	check_refused(POPCORN_ERROR_IMAGE_NOT_FOUND, "not a regular file");
+	def.image = config.agent;
+	check_refused(POPCORN_ERROR_IMAGE_INVALID, "bzImage");
+	def.image = image;
+
+	def.initrd = "initrd";
+	check_refused(POPCORN_ERROR_INITRD_NOT_FOUND, "absolute");
+	def.initrd = "/nonexistent";
+	check_refused(POPCORN_ERROR_INITRD_NOT_FOUND, "No such file");
+	def.initrd = fake->root;
+	check_refused(POPCORN_ERROR_INITRD_NOT_FOUND, "folder");
+	def.initrd = path;
+	check_refused(POPCORN_ERROR_INITRD_NOT_FOUND, "regular");
+	def.initrd = initrd;
+	ck_assert_int_eq(truncate(initrd, (off_t)MEMORY), 0);
+	check_refused(POPCORN_ERROR_INITRD_TOO_LARGE, "MiB");
+	ck_assert_int_eq(truncate(initrd, 100), 0);
+
+	def.memory = 32 * MIB;
+	check_refused(POPCORN_ERROR_MEMORY_TOO_SMALL, "needs");
+	def.memory = MEMORY;
+
+	memset(long_line, 'x', sizeof(long_line));
+	long_line[sizeof(long_line) - 1] = '\0';
+	def.cmdline = long_line;
+	check_refused(POPCORN_ERROR_CMDLINE_TOO_LONG, "");
+	def.cmdline = NULL;
+
+	/* The shell must be static. */
+	def.initrd = NULL;
+	memset(dynamic, 0, sizeof(dynamic));
+	memcpy(elf->e_ident, ELFMAG, SELFMAG);
+	elf->e_ident[EI_CLASS] = ELFCLASS64;
+	elf->e_machine = EM_X86_64;
+	elf->e_phentsize = sizeof(*segment);
+	elf->e_phoff = sizeof(*elf);
+	elf->e_phnum = 1;
+	segment->p_type = PT_INTERP;
+	fake_write_file(fake, "/busybox", dynamic, sizeof(dynamic));
+	check_refused(POPCORN_ERROR_INITRD_NOT_FOUND, "static");
+	elf->e_phnum = 60000;
+	fake_write_file(fake, "/busybox", dynamic, sizeof(dynamic));
+	check_refused(POPCORN_ERROR_INITRD_NOT_FOUND, "static");
+	fake_write_file(fake, "/busybox", dynamic, 10);
+	check_refused(POPCORN_ERROR_INITRD_NOT_FOUND, "static");
+	unlink(config.busybox);
+	check_refused(POPCORN_ERROR_INITRD_NOT_FOUND, "busybox-static");
+	def.initrd = initrd;
+
+	unlink(config.agent);
+	check_refused(POPCORN_ERROR_FAILED, "install popcorn");
+}
+END_TEST
+
+START_TEST(test_modules)
+{
+	uint8_t packed[4096];
+	char path[PATH_MAX + 128];
+	size_t size = 0;
+
+	snprintf(path, sizeof(path), "%s/lib/modules/" FAKE_RELEASE "/updates/popcorn/popcorn_guest.ko",
+		 fake->root);
+	ck_assert_int_eq(unlink(path), 0);
+	check_refused(POPCORN_ERROR_NO_MODULES, "linux-headers-" FAKE_RELEASE);
+
+	/* dkms compresses where the distribution does. */
+	ck_assert_int_eq(lzma_easy_buffer_encode(6, LZMA_CHECK_CRC64, NULL, (const uint8_t *)"module", 6,
+						 packed, &size, sizeof(packed)), LZMA_OK);
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/dkms/popcorn_guest.ko.xz", packed,
+			size);
+	ck_assert_msg(boot_check(&config, &def, &error) == 0, "%s", error.text);
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/dkms/popcorn_guest.ko.xz", packed,
+			size - 5);
+	check_refused(POPCORN_ERROR_NO_MODULES, "popcorn_guest.ko.xz");
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/dkms/popcorn_guest.ko.xz", "x", 1);
+	check_refused(POPCORN_ERROR_NO_MODULES, "popcorn_guest.ko.xz");
+}
+END_TEST
+
+/* After a boot or an end that went wrong half way: what is left can be given back. */
+static void clean_up(struct claim *claim)
+{
+	struct fake_kernel *kernel = fake_kernel(fake, "db0");
+	int fd = -1;
+
+	fake->step_at = 0;
+	error = (struct popcorn_error){ 0 };
+	if (kernel) {
+		ck_assert_int_eq(driver->ops->open(driver, (uint32_t)(kernel - fake->kernels) + 1, &fd),
+				 0);
+		ck_assert_int_eq(kill_kernel(driver, fd, POPCORN_REASON_KILLED, &error), 0);
+		ck_assert_msg(release_kernel(resources, driver, fd, claim, &error) == 0, "%s",
+			      error.text);
+		close(fd);
+	} else {
+		ck_assert_msg(resources_give_back(resources, claim, &error) == 0, "%s", error.text);
+	}
+}
+
+/* The nth step fails, for every n until there is none, with each of these. */
+START_TEST(test_fail_nth)
+{
+	static const int errnos[] = { EIO, EBUSY, ENOMEM, EINTR, ENODEV, ENOSPC };
+	unsigned n = 0;
+
+	for (;;) {
+		struct claim *claim;
+		int fd, r;
+
+		n++;
+		fake->step = 0;
+		fake->step_at = n;
+		fake->mode = FAKE_FAIL;
+		fake->fail_errno = errnos[_i];
+		r = boot(&claim, &fd);
+		if (r < 0) {
+			ck_assert_int_ne(error.id, POPCORN_ERROR_NONE);
+			ck_assert_uint_gt(strlen(error.text), 0);
+		} else {
+			ck_assert_int_eq(fake_kernel(fake, "db0")->state, POPCORN_STATE_RUNNING);
+			ck_assert_uint_eq(fake_taken(fake), MEMORY);
+			r = stop_kernel(driver, fd, 50000, &operation, &error);
+			if (r >= 0)
+				r = release_kernel(resources, driver, fd, claim, &error);
+			close(fd);
+		}
+		if (r < 0 && (claim_holds(claim) || fake_kernel(fake, "db0")))
+			clean_up(claim);
+		ck_assert(!claim_holds(claim));
+		claim_free(claim);
+		fake_check_whole(fake);
+		if (fake->step < n)
+			break;
+	}
+	ck_assert_uint_gt(n, 20);
+	ck_assert_uint_eq(resources_free_cpus(resources), 3);
+	ck_assert_uint_eq(resources_free_memory(resources), 6 * FAKE_BLOCK_SIZE);
+}
+END_TEST
+
+static void recover_one(void *userdata, const char *name, uint32_t id, struct claim *claim)
+{
+	struct popcorn_error e = { 0 };
+	int fd;
+
+	(void)userdata;
+	ck_assert_str_eq(name, "db0");
+	ck_assert(claim_holds(claim));
+	ck_assert_int_eq(driver->ops->open(driver, id, &fd), 0);
+	ck_assert_int_ge(stop_kernel(driver, fd, 50000, &operation, &e), 0);
+	ck_assert_msg(release_kernel(resources, driver, fd, claim, &e) == 0, "%s", e.text);
+	claim_free(claim);
+	close(fd);
+}
+
+/* popcornd dies before (0) or right after (1) the nth step; the next one finds the machine so. */
+START_TEST(test_crash_nth)
+{
+	unsigned n = 0;
+
+	for (;;) {
+		int status;
+		pid_t pid;
+
+		n++;
+		fake->step = 0;
+		fake->step_at = n;
+		fake->mode = _i ? FAKE_CRASH_AFTER : FAKE_CRASH_BEFORE;
+		pid = fork();
+		ck_assert_int_ge(pid, 0);
+		if (pid == 0) {
+			struct claim *claim;
+			int fd;
+
+			if (boot(&claim, &fd) < 0 ||
+			    stop_kernel(driver, fd, USEC_PER_SEC, &operation, &error) < 0 ||
+			    release_kernel(resources, driver, fd, claim, &error) < 0)
+				_exit(1);
+			_exit(0);
+		}
+		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+		ck_assert(WIFEXITED(status));
+		fake->step_at = 0;
+		if (WEXITSTATUS(status) == 0)
+			break;
+		ck_assert_int_eq(WEXITSTATUS(status), FAKE_CRASHED);
+
+		resources_free(resources);
+		error = (struct popcorn_error){ 0 };
+		ck_assert_int_eq(resources_new(&config, driver, fake->root, run, &resources, &error), 0);
+		ck_assert_msg(resources_recover(resources, recover_one, NULL, &error) == 0, "%s",
+			      error.text);
+		fake_check_whole(fake);
+		ck_assert_uint_eq(resources_free_cpus(resources), 3);
+	}
+	ck_assert_uint_gt(n, 20);
+	fake_check_whole(fake);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("operations");
+	TCase *tc = tcase_create("operations");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, make, unmake);
+	tcase_add_test(tc, test_boot);
+	tcase_add_test(tc, test_shell);
+	tcase_add_test(tc, test_stop);
+	tcase_add_test(tc, test_dies_while_booting);
+	tcase_add_test(tc, test_timeout);
+	tcase_add_test(tc, test_cancel);
+	tcase_add_test(tc, test_refused_by_driver);
+	tcase_add_test(tc, test_stuck);
+	tcase_add_test(tc, test_bad_files);
+	tcase_add_test(tc, test_modules);
+	tcase_add_loop_test(tc, test_fail_nth, 0, 6);
+	tcase_add_loop_test(tc, test_crash_nth, 0, 2);
+	suite_add_tcase(suite, tc);
+	return run_suite(suite);
+}
