@@ -259,15 +259,20 @@ _popcorn_public_ int popcorn_job_wait(struct popcorn_job *job, int wake_fd,
 
 /* ---- console and log ----------------------------------------------------------------------- */
 
+/* Input can be written. */
+#define POPCORN_CONSOLE_INPUT (1U << 0)
+/* The user is not asked for a password, even if the connection was made so: -EACCES instead. */
+#define POPCORN_CONSOLE_DONT_ASK (1U << 1)
+
 /**
  * popcorn_open_console - a kernel's console
- * @writable: not 0: input can be written
+ * @flags: POPCORN_CONSOLE_*
  * @ret_fd: close-on-exec, to be closed by the caller. read() starts at the oldest byte that is
  *          kept and gives 0 when the kernel ended; poll() works.
  *
  * Descriptors do not travel over ssh: -EOPNOTSUPP on a connection to another host.
  */
-_popcorn_public_ int popcorn_open_console(struct popcorn *popcorn, const char *name, int writable,
+_popcorn_public_ int popcorn_open_console(struct popcorn *popcorn, const char *name, unsigned flags,
 					  int *ret_fd);
 /** popcorn_open_kernel_log - a kernel's own log (dmesg), read out of its memory just now; works
  *  for a dead one too. A file that ends. */

@@ -248,15 +248,20 @@ static int call_for_fd(struct popcorn *popcorn, sd_bus_message *message, int *re
 	return 0;
 }
 
-int popcorn_open_console(struct popcorn *popcorn, const char *name, int writable, int *ret_fd)
+int popcorn_open_console(struct popcorn *popcorn, const char *name, unsigned flags, int *ret_fd)
 {
 	_cleanup_message_ sd_bus_message *message = NULL;
 	int r;
 
+	if (flags & ~(POPCORN_CONSOLE_INPUT | POPCORN_CONSOLE_DONT_ASK))
+		return popcorn_fail(popcorn, POPCORN_ERROR_INVALID_ARGUMENT,
+				    "unknown flags for a console: %#x", flags);
 	r = new_call(popcorn, "OpenConsole", name, &message);
 	if (r < 0)
 		return r;
-	r = sd_bus_message_append(message, "b", writable);
+	r = sd_bus_message_append(message, "b", (flags & POPCORN_CONSOLE_INPUT) != 0);
+	if (r >= 0 && (flags & POPCORN_CONSOLE_DONT_ASK))
+		r = sd_bus_message_set_allow_interactive_authorization(message, false);
 	if (r < 0)
 		return popcorn_fail_bus(popcorn, NULL, r);
 	return call_for_fd(popcorn, message, ret_fd);

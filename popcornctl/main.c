@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent.h"
 #include "config-build.h"
 #include "error.h"
 #include "parse.h"
@@ -21,24 +22,27 @@ struct verb {
 	const char *names; /* as --help shows it */
 	size_t min, max;
 	int (*run)(struct popcorn *popcorn, const struct arguments *arguments);
+	bool authorize; /* popcornd lets not everybody do it, and may ask for a password */
 	const char *help;
 };
 
 /* The first one is what popcornctl does when not told what. */
 static const struct verb verbs[] = {
-	{ "list", "", 0, 0, verb_list, "List all kernels" },
-	{ "status", "[NAME...]", 0, MANY, verb_status,
+	{ "list", "", 0, 0, verb_list, false, "List all kernels" },
+	{ "status", "[NAME...]", 0, MANY, verb_status, false,
 	  "Show all about kernels, with history and the end of their consoles" },
-	{ "show", "[NAME]", 0, 1, verb_show, "Show the properties of a kernel, or of popcornd" },
-	{ "boot", "NAME", 1, 1, verb_boot, "Boot a kernel" },
-	{ "stop", "NAME...", 1, MANY, verb_stop, "Have kernels shut down, and take all back" },
-	{ "kill", "NAME...", 1, MANY, verb_kill, "Stop the CPUs of kernels at once" },
-	{ "release", "NAME...", 1, MANY, verb_release,
+	{ "show", "[NAME]", 0, 1, verb_show, false,
+	  "Show the properties of a kernel, or of popcornd" },
+	{ "boot", "NAME", 1, 1, verb_boot, true, "Boot a kernel" },
+	{ "stop", "NAME...", 1, MANY, verb_stop, true,
+	  "Have kernels shut down, and take all back" },
+	{ "kill", "NAME...", 1, MANY, verb_kill, true, "Stop the CPUs of kernels at once" },
+	{ "release", "NAME...", 1, MANY, verb_release, true,
 	  "Forget kernels that have ended, and take back what they hold" },
-	{ "cancel", "JOB", 1, 1, verb_cancel, "Make a job give up and undo what it did" },
-	{ "console", "NAME", 1, 1, verb_console, "Attach to the console of a kernel" },
-	{ "log", "NAME", 1, 1, verb_log, "Show what a kernel wrote to its console" },
-	{ "events", "", 0, 0, verb_events, "Show what happens to kernels, as it happens" },
+	{ "cancel", "JOB", 1, 1, verb_cancel, true, "Make a job give up and undo what it did" },
+	{ "console", "NAME", 1, 1, verb_console, true, "Attach to the console of a kernel" },
+	{ "log", "NAME", 1, 1, verb_log, true, "Show what a kernel wrote to its console" },
+	{ "events", "", 0, 0, verb_events, false, "Show what happens to kernels, as it happens" },
 };
 #define NR_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
@@ -452,11 +456,14 @@ static int run(const struct command_line *line)
 		complain(NULL, "out of memory");
 		return EXIT_FAILED;
 	}
+	if (line->verb->authorize && !line->arguments.host)
+		agent_open();
 	if (popcorn_connect(popcorn, line->arguments.host, POPCORN_CONNECT_INTERACTIVE) < 0)
 		code = complain_last(popcorn, line->verb->name);
 	else
 		code = line->verb->run(popcorn, &line->arguments);
 	popcorn_unref(popcorn);
+	agent_close();
 	return code;
 }
 

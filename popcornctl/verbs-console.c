@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent.h"
 #include "console.h"
 #include "output.h"
 #include "popcornctl.h"
@@ -170,9 +171,11 @@ static int run_console(struct console *console)
 		}
 		if (r >= 0 && (fds[OUTPUT].revents & POLLOUT) && console->n_input) {
 			r = send_input(console);
-			/* It ended between our poll and our write: what it said last is still to be
-			 * read. */
-			if (r == -EPIPE || r == -ENODEV) {
+			/*
+			 * It has ended, maybe between our poll and our write: what it said last is
+			 * still to be read. A console that was saved can't be written to (EBADF).
+			 */
+			if (r == -EPIPE || r == -ENODEV || r == -EBADF) {
 				console->input_open = false;
 				console->n_input = 0;
 				r = 0;
@@ -207,8 +210,10 @@ int verb_console(struct popcorn *popcorn, const struct arguments *arguments)
 	int r;
 
 	*console = (struct console){ .tty = isatty(STDIN_FILENO), .input_open = true };
-	if (popcorn_open_console(popcorn, name, true, &fd) < 0)
+	if (popcorn_open_console(popcorn, name, POPCORN_CONSOLE_INPUT, &fd) < 0)
 		return complain_last(popcorn, what);
+	/* It has nothing to do on this terminal any more. */
+	agent_close();
 
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGINT);
@@ -369,7 +374,7 @@ int verb_log(struct popcorn *popcorn, const struct arguments *arguments)
 	if (arguments->kernel_log)
 		r = popcorn_open_kernel_log(popcorn, name, &fd);
 	else
-		r = popcorn_open_console(popcorn, name, false, &fd);
+		r = popcorn_open_console(popcorn, name, 0, &fd);
 	if (r < 0)
 		return complain_last(popcorn, what);
 	r = arguments->kernel_log ? read_file(fd, &tail) : read_available(fd, &tail);

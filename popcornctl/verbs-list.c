@@ -274,7 +274,8 @@ static void show_one(struct popcorn *popcorn, const struct arguments *arguments,
 	_cleanup_close_ int fd = -1;
 
 	if (console.max && !arguments->host &&
-	    popcorn_open_console(popcorn, popcorn_kernel_get_name(kernel), false, &fd) >= 0)
+	    popcorn_open_console(popcorn, popcorn_kernel_get_name(kernel), POPCORN_CONSOLE_DONT_ASK,
+				 &fd) >= 0)
 		read_available(fd, &console);
 	if (arguments->json) {
 		json_set(json, "console", lines_json(&console));

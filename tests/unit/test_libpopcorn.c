@@ -344,7 +344,8 @@ START_TEST(test_console)
 
 	ck_assert_int_eq(popcorn_open_console(popcorn, "nobody", 0, &fd), -ENOENT);
 	ck_assert_int_eq(fd, -5);
-	ck_assert_int_eq(popcorn_open_console(popcorn, "db0", 1, &fd), 0);
+	ck_assert_int_eq(popcorn_open_console(popcorn, "db0", 4, &fd), -EINVAL);
+	ck_assert_int_eq(popcorn_open_console(popcorn, "db0", POPCORN_CONSOLE_INPUT, &fd), 0);
 	n = read(fd, buffer, sizeof(buffer) - 1);
 	ck_assert_int_gt(n, 0);
 	buffer[n] = '\0';
