@@ -484,7 +484,7 @@ static int wait_running(struct driver *driver, int fd, const char *name, const s
 			const struct operation *operation, struct popcorn_error *error)
 {
 	uint64_t deadline = now_usec() + def->boot_timeout_usec;
-	bool checked_in = false;
+	bool checked_in = false, late = false;
 
 	report(operation, "kernel", PROGRESS_KERNEL);
 	for (;;) {
@@ -513,18 +513,20 @@ static int wait_running(struct driver *driver, int fd, const char *name, const s
 			checked_in = true;
 			report(operation, "agent", PROGRESS_AGENT);
 		}
-		r = wait_change(fd, operation->cancel_fd, deadline);
-		if (r == -ECANCELED)
-			return popcorn_error_set(error, POPCORN_ERROR_CANCELLED, NULL);
-		if (r < 0)
-			return popcorn_error_set_errno(error, r, "can't wait for '%s'", name);
-		if (r == 0)
+		if (late)
 			return popcorn_error_set(error, POPCORN_ERROR_BOOT_TIMEOUT,
 				"'%s' was started, and %s within %" PRIu64 " seconds; everything was put "
 				"back; 'popcornctl log %s' shows how far it came", name,
 				checked_in ? "reported, but its user space was not up" :
 					     "did not report",
 				def->boot_timeout_usec / USEC_PER_SEC, name);
+		r = wait_change(fd, operation->cancel_fd, deadline);
+		if (r == -ECANCELED)
+			return popcorn_error_set(error, POPCORN_ERROR_CANCELLED, NULL);
+		if (r < 0)
+			return popcorn_error_set_errno(error, r, "can't wait for '%s'", name);
+		/* One more look: how far it came, which is no change of state, or even all the way. */
+		late = r == 0;
 	}
 }
 
