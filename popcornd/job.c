@@ -521,7 +521,7 @@ static void finish_boot(struct job *job)
 	if (job->work.result >= 0) {
 		if (!job->recovered) {
 			if (kernel->fd < 0)
-				kernel->fd = steal_fd(&job->work.new_fd);
+				kernel_set_fd(kernel, steal_fd(&job->work.new_fd));
 			kernel->claim = steal_ptr(job->work.new_claim);
 			show_steps(job);
 			kernel_changed(kernel, "BootSteps");

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <time.h>
 
 #include "job.h"
@@ -70,8 +71,7 @@ struct kernel *kernel_free(struct kernel *kernel)
 	TAILQ_REMOVE(&kernel->manager->kernels, kernel, entry);
 	for (size_t i = 0; i < kernel->n_history; i++)
 		free(kernel->history[i].text);
-	if (kernel->fd >= 0)
-		close(kernel->fd);
+	kernel_set_fd(kernel, -1);
 	claim_free(kernel->claim);
 	kernel_def_free(kernel->def);
 	free(kernel->cpus);
@@ -214,6 +214,31 @@ void kernel_show_claim(struct kernel *kernel, const struct claim *claim)
 	kernel->memory = kernel->def ? kernel->def->memory : 0;
 }
 
+static int on_poll(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct kernel *kernel = userdata;
+
+	/* After RELEASE it would say so again and again. */
+	if (revents & (EPOLLHUP | EPOLLERR))
+		sd_event_source_set_enabled(source, SD_EVENT_OFF);
+	kernel_settle(kernel);
+	return 0;
+}
+
+void kernel_set_fd(struct kernel *kernel, int fd)
+{
+	kernel->source = sd_event_source_disable_unref(kernel->source);
+	if (kernel->fd >= 0)
+		close(kernel->fd);
+	kernel->fd = fd;
+	if (fd < 0 || kernel->manager->events)
+		return;
+	/* The second way by which the driver tells of changes, and the only one in a network namespace. */
+	if (sd_event_add_io(kernel->manager->event, &kernel->source, fd, EPOLLPRI, on_poll, kernel) < 0)
+		log_warning("kernel %s can't be watched: its end is noticed when it is asked for",
+			    kernel->name);
+}
+
 /* Is the open descriptor that of the kernel with our name? */
 static bool is_named(struct driver *driver, int fd, const char *name)
 {
@@ -248,9 +273,7 @@ int kernel_attach(struct kernel *kernel, uint32_t id)
 		if (driver->ops->open(driver, ids ? ids[i] : id, &fd) < 0)
 			continue;
 		if (is_named(driver, fd, kernel->name)) {
-			if (kernel->fd >= 0)
-				close(kernel->fd);
-			kernel->fd = fd;
+			kernel_set_fd(kernel, fd);
 			return 0;
 		}
 		close(fd);
@@ -260,9 +283,7 @@ int kernel_attach(struct kernel *kernel, uint32_t id)
 
 void kernel_detach(struct kernel *kernel)
 {
-	if (kernel->fd >= 0)
-		close(kernel->fd);
-	kernel->fd = -1;
+	kernel_set_fd(kernel, -1);
 	kernel->claim = claim_free(kernel->claim);
 	kernel->id = 0;
 	free(kernel->cpus);

@@ -48,6 +48,7 @@ struct kernel {
 	/* While the driver has it. Only the loop closes @fd and frees @claim, and only without a job. */
 	uint32_t id, generation; /* 0 = the driver does not have it */
 	int fd;			 /* -1 */
+	sd_event_source *source; /* of @fd, only where there is no netlink */
 	struct claim *claim;
 	uint32_t *cpus;
 	size_t n_cpus;
@@ -91,6 +92,8 @@ void kernel_set_def(struct kernel *kernel, struct kernel_def *def, bool from_fil
 /* Shows what was claimed before the driver knows it. */
 void kernel_show_claim(struct kernel *kernel, const struct claim *claim);
 
+/* Takes @fd (or -1) instead of the one before, which is closed. */
+void kernel_set_fd(struct kernel *kernel, int fd);
 /* Opens the kernel of this name (or @id) in the driver, if it is there. -ENOENT. */
 int kernel_attach(struct kernel *kernel, uint32_t id);
 /* Reads the driver's truth into everything but state and reason. -ENODEV: released. */
