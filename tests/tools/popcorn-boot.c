@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
@@ -26,11 +27,14 @@
 #include "error.h"
 #include "image.h"
 #include "klog.h"
+#include "vmlinux.h"
 
 #define MEMORY_DIR	"/sys/devices/system/memory"
+#define NODE_DIR	"/sys/devices/system/node"
 #define LIST_MAX	4096
 #define MODULES_MAX	16
 #define AUTO_BLOCKS	4
+#define NODES_MAX	64
 #define OFFLINE_TRIES	5
 
 static const char agent_script[] =
@@ -55,7 +59,7 @@ struct options {
 	uint32_t blocks[LIST_MAX];
 	size_t n_blocks;
 	unsigned timeout;
-	bool interactive, until_running, log;
+	bool interactive, until_running, log, direct;
 };
 
 struct trial {
@@ -67,6 +71,10 @@ struct trial {
 	struct popcorn_status status;
 	uint32_t cpus[LIST_MAX], apicids[LIST_MAX];
 	struct popcorn_range ranges[LIST_MAX];
+	unsigned nodes[NODES_MAX];
+	size_t n_nodes;
+	uint8_t distances[NODES_MAX * NODES_MAX];
+	unsigned cpu_nodes[LIST_MAX]; /* by CPU index */
 };
 
 static int fail(const char *what, int r)
@@ -230,6 +238,37 @@ static int take_cpus(struct trial *t, const struct options *o)
 	return 0;
 }
 
+/* NUMA, as this kernel sees it. Before the CPUs are taken: an offline CPU is on no node. */
+static void read_nodes(struct trial *t)
+{
+	char path[128], *p;
+	void *text;
+	size_t size;
+
+	for (unsigned node = 0; node < NODES_MAX; node++) {
+		snprintf(path, sizeof(path), NODE_DIR "/node%u", node);
+		if (access(path, F_OK) < 0)
+			continue;
+		t->nodes[t->n_nodes++] = node;
+		for (unsigned cpu = 0; cpu < LIST_MAX; cpu++) {
+			snprintf(path, sizeof(path), NODE_DIR "/node%u/cpu%u", node, cpu);
+			if (access(path, F_OK) == 0)
+				t->cpu_nodes[cpu] = node;
+		}
+	}
+	for (size_t i = 0; i < t->n_nodes; i++) {
+		snprintf(path, sizeof(path), NODE_DIR "/node%u/distance", t->nodes[i]);
+		if (read_file(path, &text, &size) < 0) {
+			t->n_nodes = 0;
+			return;
+		}
+		p = text;
+		for (size_t j = 0; j < t->n_nodes; j++)
+			t->distances[i * t->n_nodes + j] = (uint8_t)strtoul(p, &p, 10);
+		free(text);
+	}
+}
+
 static int get_status(struct trial *t)
 {
 	t->status = (struct popcorn_status){
@@ -312,9 +351,10 @@ static int load(struct trial *t, const struct options *o, struct image *image)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < t->status.nr_cpus; i++)
-		cpus[i] = (struct image_cpu){ t->apicids[i], 0 };
+		cpus[i] = (struct image_cpu){ t->apicids[i], t->cpu_nodes[t->cpus[i]] };
 	for (size_t i = 0; i < t->status.nr_ranges; i++)
-		ranges[i] = (struct image_range){ t->ranges[i].start, t->ranges[i].length, 0 };
+		ranges[i] = (struct image_range){ t->ranges[i].start, t->ranges[i].length,
+						  t->ranges[i].node };
 	partition = (struct image_partition){
 		.id = t->status.id,
 		.generation = t->status.generation,
@@ -326,8 +366,25 @@ static int load(struct trial *t, const struct options *o, struct image *image)
 		.low_length = t->status.low_length,
 		.primary_boot_apicid = t->info.boot_apicid,
 		.tsc_khz = t->info.tsc_khz,
+		.distances = t->distances,
+		.nodes = t->nodes,
+		.n_nodes = t->n_nodes,
 	};
 	r = bzimage_parse(kernel, kernel_size, &bzimage, &error);
+	if (r == 0 && o->direct) {
+		static struct vmlinux vmlinux;
+		void *blob;
+		size_t size;
+
+		r = vmlinux_build(&bzimage, &blob, &size);
+		if (r == 0)
+			r = vmlinux_open(&bzimage, blob, size, &vmlinux);
+		if (r < 0)
+			return fail("unpacking the kernel", r);
+		if (getrandom(partition.random, sizeof(partition.random), 0) < 0)
+			return fail("getrandom", -errno);
+		bzimage.vmlinux = &vmlinux;
+	}
 	if (r == 0)
 		r = image_build(&bzimage, initrd, initrd_size, o->append, &partition, image, &error);
 	if (r < 0) {
@@ -385,6 +442,16 @@ static bool copy(int from, int to)
 	return n > 0;
 }
 
+static void print_times(const struct trial *t)
+{
+	const uint64_t *times = (const uint64_t *)t->status.times;
+	double start = (double)times[POPCORN_TIME_START];
+
+	printf("popcorn-boot: START to entry %.1f ms, to check-in %.1f ms\n",
+	       ((double)times[POPCORN_TIME_ENTERED] - start) / 1e6,
+	       ((double)times[POPCORN_TIME_CHECKIN] - start) / 1e6);
+}
+
 /* Returns 0 if the kernel ran and ended as it should. */
 static int watch(struct trial *t, const struct options *o)
 {
@@ -421,8 +488,10 @@ static int watch(struct trial *t, const struct options *o)
 			fflush(stdout);
 			if (t->status.state == POPCORN_STATE_RUNNING)
 				ran = true;
-			if (ran && o->until_running)
+			if (ran && o->until_running) {
+				print_times(t);
 				return 0;
+			}
 			if (t->status.state >= POPCORN_STATE_STOPPED)
 				break;
 		}
@@ -433,6 +502,8 @@ static int watch(struct trial *t, const struct options *o)
 	}
 	while (p[1].fd >= 0 && copy(t->console, STDOUT_FILENO))
 		;
+	if (ran)
+		print_times(t);
 	if (t->status.text[0])
 		printf("popcorn-boot: last words: %.*s\n", (int)sizeof(t->status.text), t->status.text);
 	return ran && t->status.state == POPCORN_STATE_STOPPED ? 0 : -EIO;
@@ -492,6 +563,7 @@ static int boot(struct trial *t, const struct options *o)
 		return fail("CREATE", -errno);
 	t->fd = create.fd;
 
+	read_nodes(t);
 	r = take_cpus(t, o);
 	if (r == 0)
 		r = take_memory(t, o);
@@ -567,6 +639,7 @@ static const struct option long_options[] = {
 	{ "interactive", no_argument, NULL, 'I' },
 	{ "until-running", no_argument, NULL, 'u' },
 	{ "log", no_argument, NULL, 'l' },
+	{ "direct", no_argument, NULL, 'd' },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
 };
@@ -586,6 +659,7 @@ static const char usage[] =
 	"  --until-running    kill it as soon as it runs\n"
 	"  --interactive      standard input goes to its console\n"
 	"  --log              print the kernel's log at the end (done anyway if it failed)\n"
+	"  --direct           unpack the kernel here, and enter it without its decompressor\n"
 	"  --name NAME        (default trial)\n";
 
 int main(int argc, char *argv[])
@@ -642,6 +716,9 @@ int main(int argc, char *argv[])
 			break;
 		case 'l':
 			o.log = true;
+			break;
+		case 'd':
+			o.direct = true;
 			break;
 		case 'h':
 			fputs(usage, stdout);
