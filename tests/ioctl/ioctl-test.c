@@ -88,7 +88,7 @@ static int create(const char *name, int *ret_fd)
 	struct popcorn_create c = { .size = sizeof(c) };
 	int r;
 
-	strncpy(c.name, name, sizeof(c.name));
+	snprintf(c.name, sizeof(c.name), "%s", name);
 	r = call(device, POPCORN_IOC_CREATE, &c);
 	if (!r)
 		*ret_fd = c.fd;
