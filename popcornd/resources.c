@@ -568,6 +568,7 @@ struct take {
 	hwloc_bitmap_t refused;	  /* blocks that would not go */
 	hwloc_bitmap_t never;	  /* blocks that never will */
 	unsigned contig_tries;
+	bool drop_caches;
 };
 
 static void take_done(struct take *take)
@@ -784,6 +785,13 @@ static int take_block(struct take *take, const struct block *block, uint64_t lim
 	return 1;
 }
 
+static bool is_busy(struct resources *r, uint64_t block)
+{
+	LOCK(r);
+
+	return hwloc_bitmap_isset(r->busy_blocks, (unsigned)block);
+}
+
 /* Whether it is worth trying: pass 0 only what will go, pass 1 what might. */
 static bool is_promising(const struct take *take, const struct block *block, size_t pass)
 {
@@ -878,8 +886,8 @@ static int gather(struct take *take, int node, uint64_t want, uint64_t first, si
 		}
 		if (node >= 0 && block->node != (unsigned)node)
 			continue;
-		if (hwloc_bitmap_isset(take->resources->busy_blocks, (unsigned)block->index))
-			continue; /* ours, or another's: note_block() looks again with the lock */
+		if (is_busy(take->resources, block->index)) /* ours, or another's */
+			continue;
 		if (!is_promising(take, block, pass))
 			continue;
 		k = may_go_on(take);
@@ -954,7 +962,7 @@ static int take_blocks(struct take *take, uint64_t first)
 
 		if (pass > 0) {
 			leave_full_nodes(take, want);
-			memory_prepare(r->root, r->config->drop_caches);
+			memory_prepare(r->root, take->drop_caches);
 		}
 		k = find_candidates(take);
 		if (k < 0)
@@ -1280,6 +1288,11 @@ int resources_take(struct resources *resources, struct claim *claim, int kernel_
 
 	if (!take.refused || !take.never)
 		return no_memory(error);
+	{
+		LOCK(resources);
+
+		take.drop_caches = resources->config->drop_caches;
+	}
 	k = may_go_on(&take);
 	if (k < 0)
 		return k;
@@ -1445,15 +1458,7 @@ static int recover_lease(struct resources *r, const char *name, struct popcorn_e
 	if (k < 0)
 		return k == -ENOENT ? 0 : k;
 	for (size_t i = 0; i < lease.n_blocks; i++) {
-		bool busy;
-
-		{
-			LOCK(r);
-
-			/* By now it belongs to a kernel that lives. */
-			busy = hwloc_bitmap_isset(r->busy_blocks, (unsigned)lease.blocks[i].index);
-		}
-		if (busy)
+		if (is_busy(r, lease.blocks[i].index)) /* by now it belongs to a kernel that lives */
 			continue;
 		k = block_online(r->root, &lease.blocks[i]);
 		if (k < 0 && k != -ENOENT) {

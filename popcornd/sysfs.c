@@ -94,11 +94,12 @@ int sysfs_read_number(const char *root, int base, uint64_t *ret, const char *for
 
 int sysfs_read_list(const char *root, hwloc_bitmap_t *ret, const char *format, ...)
 {
-	_cleanup_free_ void *data = NULL;
+	_cleanup_free_ char *text = NULL;
 	char path[PATH_MAX];
 	hwloc_bitmap_t set;
 	size_t size;
 	va_list ap;
+	void *data;
 	int r;
 
 	va_start(ap, format);
@@ -109,10 +110,13 @@ int sysfs_read_list(const char *root, hwloc_bitmap_t *ret, const char *format, .
 	r = read_file(path, LIST_SIZE_MAX, &data, &size);
 	if (r < 0)
 		return r;
+	text = data;
+	/* hwloc 2.9 loses a last number that has a newline behind it. */
+	text[strcspn(text, "\n")] = '\0';
 	set = hwloc_bitmap_alloc();
 	if (!set)
 		return -ENOMEM;
-	if (hwloc_bitmap_list_sscanf(set, data) < 0) {
+	if (hwloc_bitmap_list_sscanf(set, text) < 0) {
 		hwloc_bitmap_free(set);
 		return -EINVAL;
 	}

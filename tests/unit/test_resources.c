@@ -22,6 +22,8 @@ static struct config config;
 static struct resources *resources;
 static struct popcorn_error error;
 static const struct operation operation = { .cancel_fd = -1 };
+static unsigned n_found;
+static struct claim *found_claim;
 
 static void start(unsigned cpus, unsigned threads, unsigned blocks, unsigned nodes)
 {
@@ -37,6 +39,7 @@ static void start(unsigned cpus, unsigned threads, unsigned blocks, unsigned nod
 	hwloc_bitmap_set(config.primary_cpus, 0);
 	snprintf(run, sizeof(run), "%s/run", fake->root);
 	error = (struct popcorn_error){ 0 };
+	n_found = 0;
 	ck_assert_msg(resources_new(&config, driver, fake->root, run, &resources, &error) == 0, "%s",
 		      error.text);
 }
@@ -590,8 +593,6 @@ START_TEST(test_4096_cpus)
 }
 END_TEST
 
-static unsigned n_found;
-static struct claim *found_claim;
 static void found(void *userdata, const char *name, uint32_t id, struct claim *c)
 {
 	(void)userdata, (void)id;
