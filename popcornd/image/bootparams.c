@@ -114,6 +114,9 @@ void bootparams_build(const struct bzimage *kernel, const struct image_layout *l
 	bp->hdr.ext_loader_type = 0;
 	/* There is no real-mode code that could use a heap, and nothing to keep quiet about. */
 	bp->hdr.loadflags = LOADED_HIGH;
+	/* By this the kernel knows that it may choose the addresses of other things by chance too. */
+	if (layout->kaslr)
+		bp->hdr.loadflags |= KASLR_FLAG;
 	bp->hdr.heap_end_ptr = 0;
 	bp->hdr.code32_start = (uint32_t)layout->kernel;
 	bp->hdr.setup_data = 0;

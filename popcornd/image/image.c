@@ -11,6 +11,10 @@
 
 #include "image.h"
 #include "internal.h"
+#include "vmlinux.h"
+
+/* With four levels of page tables; a kernel that was entered with them does not add a fifth. */
+#define LIMIT_4_LEVELS ((uint64_t)1 << 46)
 
 /* What a kernel can reach before it has read boot_params: see XLF_CAN_BE_LOADED_ABOVE_4G. */
 #define LIMIT_4G ((uint64_t)1 << 32)
@@ -166,6 +170,56 @@ int image_layout(const struct bzimage *kernel, size_t initrd_size, size_t params
 	return 0;
 }
 
+/* As the decompressor looks for it: neither quotes nor "--" mean anything. */
+static bool has_word(const char *line, const char *word)
+{
+	size_t length = strlen(word);
+
+	for (const char *p = line; *p;) {
+		size_t n = strcspn(p, " \t\n");
+
+		if (n == length && memcmp(p, word, n) == 0)
+			return true;
+		p += n;
+		p += strspn(p, " \t\n");
+	}
+	return false;
+}
+
+/*
+ * Whether the kernel can be entered without its decompressor, which also is what switches to five
+ * levels of page tables.
+ */
+static bool enters_directly(const struct bzimage *kernel, const struct image_partition *partition)
+{
+	for (size_t i = 0; i < partition->n_ranges; i++)
+		if (partition->ranges[i].start + partition->ranges[i].length > LIMIT_4_LEVELS)
+			return false;
+	return kernel->vmlinux != NULL;
+}
+
+/*
+ * KASLR, which otherwise is the decompressor's work: where the kernel lies, and at which virtual
+ * address it runs; each is one of all those that would do.
+ */
+static void randomize(const struct bzimage *kernel, const struct image_partition *partition,
+		      struct image_layout *layout)
+{
+	const struct image_range *first = &partition->ranges[0];
+	uint64_t end = first->start + first->length;
+
+	if (!(kernel->xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G) && end > LIMIT_4G)
+		end = LIMIT_4G;
+	if (layout->initrd > layout->kernel && layout->initrd < end)
+		end = layout->initrd;
+	layout->kernel += partition->random[0] %
+			  ((end - layout->kernel - kernel->init_size) / kernel->alignment + 1) *
+			  kernel->alignment;
+	layout->kaslr = true;
+	vmlinux_relocate(kernel->vmlinux,
+			 vmlinux_choose_offset(kernel->vmlinux, kernel, partition->random[1]));
+}
+
 static void add_segment(struct image *image, uint64_t mem, const void *buf, size_t size,
 			const char *what)
 {
@@ -190,6 +244,7 @@ int image_build(const struct bzimage *kernel, const void *initrd, size_t initrd_
 	struct image image = { 0 };
 	size_t n_e820;
 	uint64_t rsdp;
+	bool direct;
 	int r, used;
 
 	r = check_partition(partition, error);
@@ -205,6 +260,7 @@ int image_build(const struct bzimage *kernel, const void *initrd, size_t initrd_
 			 partition, &layout, error);
 	if (r < 0)
 		return r;
+	direct = enters_directly(kernel, partition);
 
 	params = malloc(layout.params_size);
 	tables = malloc(tables_size);
@@ -220,15 +276,26 @@ int image_build(const struct bzimage *kernel, const void *initrd, size_t initrd_
 	if (used < 0)
 		return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
 			"a CPU or memory range is on a NUMA node that the machine does not have");
+	/* From here on nothing fails: what is moved can't be moved again. */
+	if (direct && kernel->vmlinux->can_move && !has_word(whole, "nokaslr"))
+		randomize(kernel, partition, &layout);
 	bootparams_build(kernel, &layout, e820, n_e820, whole, rsdp, params);
 
 	add_segment(&image, layout.tables, tables, (size_t)used, "acpi");
 	add_segment(&image, layout.params, params, layout.params_size, "boot_params");
-	add_segment(&image, layout.kernel, kernel->data + kernel->setup_size, kernel->kernel_size,
-		    "kernel");
+	if (direct) {
+		add_segment(&image, layout.kernel, kernel->vmlinux->data, kernel->vmlinux->data_size,
+			    "kernel");
+		/* The driver fills it with zeros, and maps all of it for the kernel's first steps. */
+		image.segments[image.n_segments - 1].memsz =
+			round_up(kernel->vmlinux->memory_size, PAGE);
+	} else {
+		add_segment(&image, layout.kernel, kernel->data + kernel->setup_size,
+			    kernel->kernel_size, "kernel");
+	}
 	if (layout.initrd_size)
 		add_segment(&image, layout.initrd, initrd, initrd_size, "initrd");
-	image.entry = layout.kernel + IMAGE_ENTRY_OFFSET;
+	image.entry = layout.kernel + (direct ? kernel->vmlinux->entry : IMAGE_ENTRY_OFFSET);
 	image.boot_params = layout.params;
 	image.owned[0] = params;
 	image.owned[1] = tables;

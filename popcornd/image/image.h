@@ -21,6 +21,8 @@
 
 #include "error.h"
 
+struct vmlinux; /* vmlinux.h */
+
 /* What the setup header of a bzImage says (Documentation/x86/boot.rst). Points into the file. */
 struct bzimage {
 	const uint8_t *data;
@@ -35,6 +37,11 @@ struct bzimage {
 	uint16_t xloadflags;
 	char release[128];	 /* "6.1.0-56-amd64": the first word of the version string */
 	unsigned version[2];	 /* {6, 1} */
+	/*
+	 * Set by who has unpacked it, else NULL: it is entered without its decompressor. Of use
+	 * for one image_build() only, which moves it to its place; must outlive the image.
+	 */
+	struct vmlinux *vmlinux;
 };
 
 /*
@@ -63,6 +70,7 @@ struct image_partition {
 	uint64_t low_start, low_length;	/* RAM below 640 KiB */
 	uint32_t primary_boot_apicid;	/* the machine's boot CPU */
 	uint32_t tsc_khz;
+	uint64_t random[2];	/* from getrandom(): where bzimage.vmlinux will lie (KASLR) */
 	const uint8_t *distances;	/* n_nodes x n_nodes SLIT values, or NULL */
 	const unsigned *nodes;		/* node numbers the rows stand for */
 	size_t n_nodes;

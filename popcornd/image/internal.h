@@ -2,6 +2,7 @@
 #pragma once
 /* What the files of the image library tell each other, and nobody else. */
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "image.h"
@@ -49,6 +50,7 @@ struct image_layout {
 	uint64_t params, params_size; /* boot_params, command line, further e820 entries */
 	uint64_t kernel;
 	uint64_t initrd, initrd_size; /* 0, 0 without one */
+	bool kaslr;		/* the kernel's address was chosen by chance */
 };
 
 struct boot_e820_entry;

@@ -502,7 +502,7 @@ static int watch(struct trial *t, const struct options *o)
 	}
 	while (p[1].fd >= 0 && copy(t->console, STDOUT_FILENO))
 		;
-	if (ran)
+	if (t->status.times[POPCORN_TIME_CHECKIN])
 		print_times(t);
 	if (t->status.text[0])
 		printf("popcorn-boot: last words: %.*s\n", (int)sizeof(t->status.text), t->status.text);
