@@ -272,6 +272,8 @@ static int run_boot(struct job *job, const struct operation *operation)
 		r = give_back(job);
 		if (r < 0)
 			return r;
+		/* Or the same name could not be claimed again; finish_boot() knows. */
+		job->work.claim = claim_free(job->work.claim);
 	}
 	/* From here on, what is saved is of the new one. */
 	saved_remove(job->work.run, job->work.name);
@@ -516,8 +518,11 @@ static void finish_boot(struct job *job)
 	enum popcorn_reason reason;
 
 	/* The old one is gone from the driver; kernel_follow() may have attached to the new one. */
-	if (job->work.released)
+	if (job->work.released) {
+		if (!job->recovered)
+			kernel->claim = NULL;
 		kernel_detach(kernel);
+	}
 	if (job->work.result >= 0) {
 		if (!job->recovered) {
 			if (kernel->fd < 0)

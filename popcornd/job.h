@@ -40,8 +40,7 @@ struct job {
 
 	/* Boot */
 	struct kernel_def *def;
-	bool recovered;	  /* the kernel was started before popcornd was: only wait */
-	bool fresh_claim; /* claim was made for this job */
+	bool recovered; /* the kernel was started before popcornd was: only wait */
 	bool launched;
 	uint32_t old_generation; /* of the ended kernel that is released first, or 0 */
 	char *unit_job; /* systemd's job that starts the unit */

@@ -51,6 +51,7 @@ int kernel_new(struct manager *manager, const char *name, struct kernel **ret)
 	if (!kernel)
 		return -ENOMEM;
 	kernel->manager = manager;
+	kernel->created = clock_usec(CLOCK_REALTIME);
 	kernel->fd = -1;
 	kernel->state = POPCORN_STATE_STOPPED;
 	kernel->name = strdup(name);

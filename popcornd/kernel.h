@@ -33,6 +33,7 @@ struct kernel {
 	TAILQ_ENTRY(kernel) entry;
 	struct manager *manager;
 	char *name, *path, *unit;
+	uint64_t created; /* CLOCK_REALTIME, µs; the order of kernels */
 
 	enum popcorn_state state;
 	enum popcorn_reason reason;
@@ -69,7 +70,7 @@ struct kernel {
 	struct job *next_job; /* starts when @job has ended */
 };
 
-/* In @state until kernel_announce(). */
+/* Unknown to the bus until kernel_announce(). */
 int kernel_new(struct manager *manager, const char *name, struct kernel **ret);
 /* Forgets it, its record and its logs. It has no job, no descriptor, no claim. */
 void kernel_forget(struct kernel *kernel);

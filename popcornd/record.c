@@ -107,6 +107,7 @@ int record_write(const struct kernel *kernel)
 	put(f, "STATE", state_to_string(kernel->state));
 	put(f, "REASON", reason_to_string(kernel->reason));
 	put(f, "TEXT", kernel->text);
+	fprintf(f, "CREATED=%" PRIu64 "\n", kernel->created);
 	fprintf(f, "GENERATION=%" PRIu32 "\n", kernel->generation);
 	fprintf(f, "BOOT_TIME=%" PRIu64 "\n", kernel->boot_time);
 	put(f, "RELEASE", kernel->release);
@@ -328,6 +329,8 @@ static int load_line(struct kernel *kernel, struct kernel_def *def, const char *
 	r = get_number(value, UINT64_MAX, &n);
 	if (strcmp(key, "GENERATION") == 0 && r >= 0 && n <= UINT32_MAX)
 		kernel->generation = (uint32_t)n;
+	else if (strcmp(key, "CREATED") == 0 && r >= 0)
+		kernel->created = n;
 	else if (strcmp(key, "BOOT_TIME") == 0 && r >= 0)
 		kernel->boot_time = n;
 	else if (strcmp(key, "CPU_COUNT") == 0 && r >= 0 && n <= POPCORN_CPUS_MAX)
@@ -339,6 +342,22 @@ static int load_line(struct kernel *kernel, struct kernel_def *def, const char *
 	else if (r < 0)
 		return r;
 	return 0;
+}
+
+/* A folder has no order; List has the one in which kernels were made. */
+static void sort_in(struct kernel *kernel)
+{
+	struct kernel_list *kernels = &kernel->manager->kernels;
+	struct kernel *other;
+
+	TAILQ_REMOVE(kernels, kernel, entry);
+	TAILQ_FOREACH(other, kernels, entry)
+		if (other->created > kernel->created)
+			break;
+	if (other)
+		TAILQ_INSERT_BEFORE(other, kernel, entry);
+	else
+		TAILQ_INSERT_TAIL(kernels, kernel, entry);
 }
 
 static int load(struct manager *manager, int folder, const char *name)
@@ -399,10 +418,12 @@ static int load(struct manager *manager, int folder, const char *name)
 end:
 	if (r >= 0 && have_def)
 		kernel->def = steal_ptr(def);
-	if (r >= 0)
+	if (r >= 0) {
 		kernel->announced = true;
-	else if (kernel)
+		sort_in(kernel);
+	} else if (kernel) {
 		kernel_free(kernel);
+	}
 	kernel_def_free(def);
 	return r;
 }

@@ -1,0 +1,957 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * popcornd as a whole, on the fake machine, in a process of its own and on a bus of its own: what
+ * clients see, and what is left when it is killed.
+ */
+#include <check.h>
+#include <ctype.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <systemd/sd-bus.h>
+#include <unistd.h>
+
+#include "daemon.h"
+#include "fake.h"
+#include "run.h"
+#include "util.h"
+
+#define BUS_NAME  "org.popcornlinux.Popcorn1"
+#define BUS_PATH  "/org/popcornlinux/Popcorn1"
+#define MANAGER	  BUS_NAME ".Manager"
+#define KERNEL	  BUS_NAME ".Kernel"
+#define JOB	  BUS_NAME ".Job"
+#define ERROR(e)  BUS_NAME ".Error." e
+#define DEADLINE  (60 * USEC_PER_SEC)
+
+static struct fake *fake;
+static pid_t bus_pid, daemon_pid;
+static char bus_address[PATH_MAX + 32];
+static sd_bus *bus;
+
+/* What the last signal of each kind said. */
+static char ended_job[64], ended_result[32], ended_error[64], ended_text[1024], states[512];
+
+/*
+ * The house.
+ */
+
+static int open_fake_driver(struct driver **ret, struct popcorn_error *error)
+{
+	if (fake->info_flags == UINT32_MAX)
+		return popcorn_error_set(error, POPCORN_ERROR_NO_DRIVER, NULL);
+	*ret = fake_driver(fake);
+	return 0;
+}
+
+static pid_t child(void)
+{
+	pid_t pid = fork();
+
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return pid;
+}
+
+static void write_config(const char *more)
+{
+	_cleanup_free_ char *conf = NULL;
+
+	ck_assert_int_gt(asprintf(&conf,
+				  "primary = { memory = \"256M\"; };\n"
+				  "default = { image = \"%s/boot/vmlinuz\"; memory = \"128M\"; };\n"
+				  "agent = \"%s/agent\"; busybox = \"%s/busybox\";\n"
+				  "modules = \"%s/lib/modules\";\n%s",
+				  fake->root, fake->root, fake->root, fake->root, more),
+			 0);
+	fake_write_file(fake, "/popcornd.conf", conf, strlen(conf));
+}
+
+static void start_bus(void)
+{
+	static const char conf[] =
+		"<busconfig><type>session</type><listen>unix:path=%s/bus</listen>"
+		"<policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>"
+		"<allow eavesdrop=\"true\"/><allow own=\"*\"/></policy></busconfig>";
+	char text[PATH_MAX + sizeof(conf)], path[PATH_MAX + 16], option[PATH_MAX + 32], byte;
+	int fds[2];
+
+	snprintf(text, sizeof(text), conf, fake->root);
+	fake_write_file(fake, "/bus.conf", text, strlen(text));
+	snprintf(path, sizeof(path), "%s/bus.conf", fake->root);
+	snprintf(option, sizeof(option), "--config-file=%s", path);
+	snprintf(bus_address, sizeof(bus_address), "unix:path=%s/bus", fake->root);
+	ck_assert_int_eq(pipe(fds), 0);
+	bus_pid = child();
+	if (bus_pid == 0) {
+		char print[32];
+
+		snprintf(print, sizeof(print), "--print-address=%d", fds[1]);
+		execlp("dbus-daemon", "dbus-daemon", option, "--nofork", "--nopidfile", print, NULL);
+		_exit(127);
+	}
+	close(fds[1]);
+	/* It is there when it has said so. */
+	ck_assert_msg(read(fds[0], &byte, 1) == 1, "dbus-daemon can't be started");
+	close(fds[0]);
+	setenv("DBUS_SESSION_BUS_ADDRESS", bus_address, 1);
+}
+
+static int on_job_removed(sd_bus_message *m, void *userdata, sd_bus_error *e)
+{
+	const char *path, *name, *result, *error;
+	uint32_t id;
+
+	ck_assert_int_gt(sd_bus_message_read(m, "uosss", &id, &path, &name, &result, &error), 0);
+	snprintf(ended_job, sizeof(ended_job), "%s", path);
+	snprintf(ended_result, sizeof(ended_result), "%s", result);
+	snprintf(ended_error, sizeof(ended_error), "%s", error);
+	return 0;
+}
+
+static int on_state_changed(sd_bus_message *m, void *userdata, sd_bus_error *e)
+{
+	const char *name, *path, *old, *new;
+
+	ck_assert_int_gt(sd_bus_message_read(m, "soss", &name, &path, &old, &new), 0);
+	if (strlen(states) + strlen(new) + 2 < sizeof(states))
+		strcat(strcat(states, *states ? " " : ""), new);
+	return 0;
+}
+
+static void process(bool (*until)(const void *), const void *arg)
+{
+	uint64_t deadline = now_usec() + DEADLINE;
+
+	for (;;) {
+		int r = sd_bus_process(bus, NULL);
+
+		ck_assert_int_ge(r, 0);
+		if (until(arg))
+			return;
+		ck_assert_msg(now_usec() < deadline, "nothing happens; states were: %s", states);
+		if (r == 0)
+			sd_bus_wait(bus, 100000);
+	}
+}
+
+static bool has_name(const void *arg)
+{
+	return sd_bus_call_method(bus, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+				  "org.freedesktop.DBus", "GetNameOwner", NULL, NULL, "s", BUS_NAME) >= 0;
+}
+
+static bool has_no_name(const void *arg)
+{
+	return !has_name(arg);
+}
+
+static void start_daemon(void)
+{
+	daemon_pid = child();
+	if (daemon_pid == 0) {
+		char config[PATH_MAX + 32], kernels[PATH_MAX + 32], sysfs[PATH_MAX + 32];
+		char run[PATH_MAX + 32];
+		char *argv[] = { "popcornd", "--bus=session", "--no-units", config, kernels, sysfs, run,
+				 NULL };
+
+		snprintf(config, sizeof(config), "--config=%s/popcornd.conf", fake->root);
+		snprintf(kernels, sizeof(kernels), "--kernels=%s/kernels", fake->root);
+		snprintf(sysfs, sizeof(sysfs), "--sysfs=%s", fake->root);
+		snprintf(run, sizeof(run), "--run=%s/run", fake->root);
+		optind = 0;
+		exit(popcornd_main(ARRAY_SIZE(argv) - 1, argv, open_fake_driver));
+	}
+	process(has_name, NULL);
+}
+
+static void end_daemon(int signal)
+{
+	int status;
+
+	ck_assert_int_eq(kill(daemon_pid, signal), 0);
+	ck_assert_int_eq(waitpid(daemon_pid, &status, 0), daemon_pid);
+	if (signal == SIGTERM)
+		ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", status);
+	/* The bus notices later than we do. */
+	process(has_no_name, NULL);
+}
+
+static void connect_bus(void)
+{
+	ck_assert_int_ge(sd_bus_new(&bus), 0);
+	ck_assert_int_ge(sd_bus_set_address(bus, bus_address), 0);
+	ck_assert_int_ge(sd_bus_set_bus_client(bus, true), 0);
+	ck_assert_int_ge(sd_bus_start(bus), 0);
+	ck_assert_int_ge(sd_bus_match_signal(bus, NULL, NULL, BUS_PATH, MANAGER, "JobRemoved",
+					     on_job_removed, NULL), 0);
+	ck_assert_int_ge(sd_bus_match_signal(bus, NULL, NULL, BUS_PATH, MANAGER, "StateChanged",
+					     on_state_changed, NULL), 0);
+}
+
+static void make(void)
+{
+	fake = fake_new(4, 1, 8, 1);
+	fake_write_boot_files(fake);
+	write_config("");
+	fake->script[0] = POPCORN_STATE_BOOTING;
+	fake->script[1] = POPCORN_STATE_RUNNING;
+	fake->n_script = 2;
+	start_bus();
+	connect_bus();
+	start_daemon();
+}
+
+static void unmake(void)
+{
+	end_daemon(SIGKILL);
+	sd_bus_flush_close_unref(bus);
+	kill(bus_pid, SIGTERM);
+	waitpid(bus_pid, NULL, 0);
+	fake_free(fake);
+}
+
+/*
+ * What clients do.
+ */
+
+/* A call of the Manager that makes a job; NULL and its error's name into ended_error if refused. */
+static const char *call(const char *method, const char *types, ...)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL, *m = NULL;
+	sd_bus_error error = SD_BUS_ERROR_NULL;
+	static char path[64];
+	const char *p;
+	va_list ap;
+	int r;
+
+	/* The next daemon begins with the same ids. */
+	ended_job[0] = '\0';
+	ck_assert_int_ge(sd_bus_message_new_method_call(bus, &m, BUS_NAME, BUS_PATH, MANAGER, method), 0);
+	va_start(ap, types);
+	ck_assert_int_ge(sd_bus_message_appendv(m, types, ap), 0);
+	va_end(ap);
+	r = sd_bus_call(bus, m, 0, &error, &reply);
+	if (r < 0) {
+		snprintf(ended_error, sizeof(ended_error), "%s", error.name);
+		snprintf(ended_text, sizeof(ended_text), "%s", error.message);
+		ck_assert_int_gt(strlen(error.message), 10);
+		sd_bus_error_free(&error);
+		return NULL;
+	}
+	ck_assert_int_gt(sd_bus_message_read(reply, "o", &p), 0);
+	snprintf(path, sizeof(path), "%s", p);
+	return path;
+}
+
+static bool job_ended(const void *job)
+{
+	return strcmp(ended_job, job) == 0;
+}
+
+static void ends(const char *job, const char *result, const char *error)
+{
+	ck_assert_msg(job != NULL, "refused: %s: %s", ended_error, ended_text);
+	process(job_ended, job);
+	ck_assert_str_eq(ended_result, result);
+	ck_assert_str_eq(ended_error, error);
+}
+
+static void refused(const char *job, const char *error)
+{
+	ck_assert_msg(job == NULL, "not refused: %s", error);
+	ck_assert_str_eq(ended_error, error);
+}
+
+static char *property(const char *name, const char *property)
+{
+	_cleanup_free_ char *path = NULL;
+	char *value;
+
+	ck_assert_int_ge(sd_bus_path_encode(BUS_PATH "/kernel", name, &path), 0);
+	if (sd_bus_get_property_string(bus, BUS_NAME, path, KERNEL, property, NULL, &value) < 0)
+		value = strdup("");
+	return value;
+}
+
+static void is(const char *name, const char *key, const char *expected)
+{
+	_cleanup_free_ char *value = property(name, key);
+
+	ck_assert_str_eq(value, expected);
+}
+
+static bool has_state(const void *name_and_state)
+{
+	const char *const *a = name_and_state;
+	_cleanup_free_ char *value = property(a[0], "State");
+
+	return strcmp(value, a[1]) == 0;
+}
+
+static void reaches(const char *name, const char *state)
+{
+	process(has_state, (const char *[]){ name, state });
+}
+
+/* All of List, as text. */
+static char *list(void)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	const char *name, *state, *reason, *path;
+	uint32_t id, cpus;
+	uint64_t memory;
+	size_t size;
+	char *text;
+	FILE *f = open_memstream(&text, &size);
+
+	ck_assert_int_ge(sd_bus_call_method(bus, BUS_NAME, BUS_PATH, MANAGER, "List", NULL, &reply, NULL),
+			 0);
+	ck_assert_int_ge(sd_bus_message_enter_container(reply, 'a', "(sussuto)"), 0);
+	while (sd_bus_message_read(reply, "(sussuto)", &name, &id, &state, &reason, &cpus, &memory,
+				   &path) > 0)
+		fprintf(f, "%s %u %s %s %u %llu %s\n", name, id, state, reason, cpus,
+			(unsigned long long)memory, path);
+	fclose(f);
+	return text;
+}
+
+static void boot(const char *name)
+{
+	ends(call("Boot", "sa{sv}", name, 0), "done", "");
+}
+
+START_TEST(test_life)
+{
+	boot("db0");
+	/* What is between may be over before it is seen. */
+	ck_assert_msg(strncmp(states, "reserved ", 9) == 0, "%s", states);
+	ck_assert_str_eq(strrchr(states, ' ') + 1, "running");
+	is("db0", "State", "running");
+	is("db0", "Reason", "checked-in");
+	is("db0", "Unit", "popcorn@db0.service");
+	is("db0", "Restart", "no");
+	refused(call("Boot", "sa{sv}", "db0", 0), ERROR("NameTaken"));
+	refused(call("Release", "s", "db0"), ERROR("WrongState"));
+	ends(call("Stop", "st", "db0", (uint64_t)0), "done", "");
+	is("db0", "State", "stopped");
+	is("db0", "Reason", "requested");
+	fake_check_whole(fake);
+	refused(call("Stop", "st", "db0", (uint64_t)0), ERROR("WrongState"));
+	/* The name is free again. */
+	boot("db0");
+	ends(call("Kill", "s", "db0"), "done", "");
+	is("db0", "Reason", "killed");
+	ends(call("Release", "s", "db0"), "done", "");
+	is("db0", "State", "");
+	refused(call("Release", "s", "db0"), ERROR("NoSuchKernel"));
+	fake_check_whole(fake);
+	end_daemon(SIGTERM);
+	start_daemon();
+}
+END_TEST
+
+START_TEST(test_refused)
+{
+	char name[301];
+	_cleanup_free_ char *all = NULL;
+
+	memset(name, 'x', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	refused(call("Boot", "sa{sv}", "", 0), ERROR("InvalidName"));
+	refused(call("Boot", "sa{sv}", "a/b", 0), ERROR("InvalidName"));
+	refused(call("Boot", "sa{sv}", "..", 0), ERROR("InvalidName"));
+	refused(call("Boot", "sa{sv}", name, 0), ERROR("InvalidName"));
+	refused(call("Stop", "st", "a/b", (uint64_t)0), ERROR("InvalidName"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Colour", "s", "red"), ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "a", 1, "CpuCount", "s", "2"), ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "a", 1, "CpuCount", "u", 0), ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "a", 1, "CpuCount", "u", 64), ERROR("NoFreeCpus"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Cpus", "s", "two"), ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Cpus", "s", "0"), ERROR("CpuIsBootCpu"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Cpus", "s", "99"), ERROR("CpuUnknown"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Memory", "t", UINT64_C(1)), ERROR("MemoryTooSmall"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Memory", "t", UINT64_C(1) << 46), ERROR("NoFreeMemory"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Kernel", "s", "vmlinuz"), ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Kernel", "s", "/nothing"), ERROR("ImageNotFound"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Initrd", "s", "/nothing"), ERROR("InitrdNotFound"));
+	refused(call("Boot", "sa{sv}", "a", 1, "CommandLine", "s", "two\nlines"),
+		ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Restart", "s", "always"), ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Timeout", "t", UINT64_MAX), ERROR("InvalidArgument"));
+	refused(call("Launch", "s", "none"), ERROR("NoSuchKernel"));
+	refused(call("GetKernel", "s", "none"), ERROR("NoSuchKernel"));
+	refused(call("GetJob", "u", 77), ERROR("NoSuchJob"));
+	refused(call("OpenConsole", "sb", "none", false), ERROR("NoSuchKernel"));
+	all = list();
+	ck_assert_str_eq(all, "");
+	fake_check_whole(fake);
+}
+END_TEST
+
+START_TEST(test_failing_boot)
+{
+	fake->load_errno = EIO;
+	ends(call("Boot", "sa{sv}", "db0", 0), "failed", ERROR("Failed"));
+	is("db0", "State", "failed");
+	fake_check_whole(fake);
+	fake->load_errno = 0;
+	fake->start_errno = ETIME;
+	ends(call("Boot", "sa{sv}", "db0", 0), "failed", ERROR("BootTimeout"));
+	is("db0", "State", "failed");
+	is("db0", "Reason", "boot-timeout");
+	fake_check_whole(fake);
+	fake->start_errno = 0;
+	fake->script[0] = POPCORN_STATE_CRASHED;
+	fake->n_script = 1;
+	fake->end_reason = POPCORN_REASON_PANIC;
+	ends(call("Boot", "sa{sv}", "db0", 0), "failed", ERROR("Crashed"));
+	is("db0", "State", "crashed");
+	fake_check_whole(fake);
+	ends(call("Release", "s", "db0"), "done", "");
+}
+END_TEST
+
+/* A boot that stays in "booting". */
+static const char *boot_slowly(const char *name)
+{
+	static char job[64];
+
+	fake->n_script = 0;
+	snprintf(job, sizeof(job), "%s", call("Boot", "sa{sv}", name, 0));
+	reaches(name, "booting");
+	return job;
+}
+
+START_TEST(test_cancel)
+{
+	const char *job = boot_slowly("db0");
+
+	ck_assert_int_ge(sd_bus_call_method(bus, BUS_NAME, job, JOB, "Cancel", NULL, NULL, NULL), 0);
+	ends(job, "cancelled", ERROR("Cancelled"));
+	is("db0", "State", "stopped");
+	is("db0", "Reason", "cancelled");
+	fake_check_whole(fake);
+}
+END_TEST
+
+START_TEST(test_stop_supersedes_boot)
+{
+	const char *job = boot_slowly("db0");
+	char stop[64];
+
+	snprintf(stop, sizeof(stop), "%s", call("Stop", "st", "db0", (uint64_t)0));
+	ends(job, "cancelled", ERROR("Cancelled"));
+	ends(stop, "done", "");
+	is("db0", "State", "stopped");
+	fake_check_whole(fake);
+}
+END_TEST
+
+START_TEST(test_kill_supersedes_stop)
+{
+	char stop[64], kill[64];
+
+	boot("db0");
+	fake->ignores_stop = true;
+	snprintf(stop, sizeof(stop), "%s", call("Stop", "st", "db0", 3600 * USEC_PER_SEC));
+	reaches("db0", "stopping");
+	refused(call("Stop", "st", "db0", (uint64_t)0), ERROR("Busy"));
+	snprintf(kill, sizeof(kill), "%s", call("Kill", "s", "db0"));
+	ends(stop, "cancelled", ERROR("Cancelled"));
+	ends(kill, "done", "");
+	is("db0", "State", "stopped");
+	fake_check_whole(fake);
+}
+END_TEST
+
+START_TEST(test_stop_times_out)
+{
+	boot("db0");
+	fake->ignores_stop = true;
+	ends(call("Stop", "st", "db0", UINT64_C(100000)), "done", "");
+	is("db0", "State", "stopped");
+	fake_check_whole(fake);
+}
+END_TEST
+
+START_TEST(test_stuck)
+{
+	boot("db0");
+	fake->stuck = 2;
+	ends(call("Kill", "s", "db0"), "failed", ERROR("CpuStuck"));
+	is("db0", "State", "failed");
+	is("db0", "Reason", "cpu-stuck");
+	ends(call("Release", "s", "db0"), "failed", ERROR("CpuStuck"));
+	/* Still there after a restart, and then it comes back. */
+	end_daemon(SIGKILL);
+	start_daemon();
+	is("db0", "State", "failed");
+	ends(call("Release", "s", "db0"), "done", "");
+	is("db0", "State", "");
+	fake_check_whole(fake);
+}
+END_TEST
+
+/* Makes the kernel go into a state by itself; the driver tells at the next look. */
+static void goes(const char *name, enum popcorn_state state, enum popcorn_reason reason)
+{
+	struct fake_kernel *kernel = fake_kernel(fake, name);
+
+	fake->end_reason = reason;
+	strcpy(fake->end_text, "sysrq triggered crash");
+	kernel->script[0] = state;
+	kernel->n_script = 1;
+	/* Which reads its status; the log itself can't be had of a fake. */
+	sd_bus_call_method(bus, BUS_NAME, BUS_PATH, MANAGER, "OpenKernelLog", NULL, NULL, "s", name);
+}
+
+START_TEST(test_crash)
+{
+	boot("db0");
+	goes("db0", POPCORN_STATE_CRASHED, POPCORN_REASON_PANIC);
+	reaches("db0", "crashed");
+	is("db0", "Reason", "panic");
+	is("db0", "ReasonText", "sysrq triggered crash");
+	ck_assert_uint_gt(fake_taken(fake), 0);
+	end_daemon(SIGKILL);
+	start_daemon();
+	is("db0", "State", "crashed");
+	is("db0", "ReasonText", "sysrq triggered crash");
+	/* Booting it again gives back the old memory first. */
+	boot("db0");
+	is("db0", "State", "running");
+	goes("db0", POPCORN_STATE_CRASHED, POPCORN_REASON_PANIC);
+	reaches("db0", "crashed");
+	ends(call("Stop", "st", "db0", (uint64_t)0), "done", "");
+	is("db0", "State", "crashed");
+	fake_check_whole(fake);
+	ends(call("Release", "s", "db0"), "done", "");
+}
+END_TEST
+
+START_TEST(test_power_off)
+{
+	boot("db0");
+	states[0] = '\0';
+	goes("db0", POPCORN_STATE_STOPPED, POPCORN_REASON_POWEROFF);
+	reaches("db0", "stopped");
+	is("db0", "Reason", "poweroff");
+	process(has_state, (const char *[]){ "db0", "stopped" });
+	ck_assert_str_eq(states, "stopping stopped");
+	fake_check_whole(fake);
+}
+END_TEST
+
+START_TEST(test_launch)
+{
+	static const char conf[] = "cpus = 1; memory = \"128M\"; restart = \"on-failure\";\n"
+				   "cmdline = \"a=\\\"b\\\\c\\\"\";\n";
+
+	fake_write_file(fake, "/kernels/db0.conf", conf, strlen(conf));
+	ends(call("Launch", "s", "db0"), "done", "");
+	is("db0", "State", "running");
+	is("db0", "Restart", "on-failure");
+	is("db0", "CommandLine", "a=\"b\\c\"");
+	/* A leader that was restarted. */
+	ck_assert_str_eq(call("Launch", "s", "db0"), "/");
+	end_daemon(SIGKILL);
+	start_daemon();
+	is("db0", "CommandLine", "a=\"b\\c\"");
+	is("db0", "Restart", "on-failure");
+	goes("db0", POPCORN_STATE_CRASHED, POPCORN_REASON_PANIC);
+	reaches("db0", "crashed");
+	ends(call("Launch", "s", "db0"), "done", "");
+	ends(call("Stop", "st", "db0", (uint64_t)0), "done", "");
+	fake_check_whole(fake);
+	fake_write_file(fake, "/kernels/bad.conf", "colour = 1;\n", 12);
+	refused(call("Launch", "s", "bad"), ERROR("ConfigInvalid"));
+}
+END_TEST
+
+START_TEST(test_killed_while_running)
+{
+	_cleanup_free_ char *before = NULL, *after = NULL;
+
+	boot("db0");
+	boot("my-db.1");
+	before = list();
+	end_daemon(SIGKILL);
+	start_daemon();
+	after = list();
+	ck_assert_str_eq(before, after);
+	end_daemon(SIGTERM);
+	start_daemon();
+	free(after);
+	after = list();
+	ck_assert_str_eq(before, after);
+	ends(call("Stop", "st", "db0", (uint64_t)0), "done", "");
+	ends(call("Kill", "s", "my-db.1"), "done", "");
+	fake_check_whole(fake);
+}
+END_TEST
+
+START_TEST(test_killed_while_booting)
+{
+	boot_slowly("db0");
+	end_daemon(SIGKILL);
+	/* The next one waits on for it. */
+	fake_kernel(fake, "db0")->script[0] = POPCORN_STATE_RUNNING;
+	fake_kernel(fake, "db0")->n_script = 1;
+	start_daemon();
+	reaches("db0", "running");
+	ends(call("Kill", "s", "db0"), "done", "");
+	fake_check_whole(fake);
+
+	boot_slowly("db1");
+	end_daemon(SIGKILL);
+	start_daemon();
+	is("db1", "State", "booting");
+	ends(call("Kill", "s", "db1"), "done", "");
+	is("db1", "State", "stopped");
+	fake_check_whole(fake);
+}
+END_TEST
+
+START_TEST(test_killed_while_stopping)
+{
+	boot("db0");
+	fake->ignores_stop = true;
+	call("Stop", "st", "db0", 3600 * USEC_PER_SEC);
+	reaches("db0", "stopping");
+	end_daemon(SIGKILL);
+	fake_kernel(fake, "db0")->script[0] = POPCORN_STATE_STOPPED;
+	fake_kernel(fake, "db0")->n_script = 1;
+	start_daemon();
+	reaches("db0", "stopped");
+	fake_check_whole(fake);
+}
+END_TEST
+
+/* The daemon dies at each step that it takes at the driver and at the machine. */
+START_TEST(test_killed_at_each_step)
+{
+	for (unsigned step = 1;; step++) {
+		int status;
+
+		end_daemon(SIGTERM);
+		start_daemon();
+		fake->step = 0;
+		fake->step_at = step;
+		fake->mode = FAKE_CRASH_AFTER;
+		call("Boot", "sa{sv}", "db0", 0);
+		for (;;) {
+			int r = waitpid(daemon_pid, &status, WNOHANG);
+			_cleanup_free_ char *state = r == 0 ? property("db0", "State") : NULL;
+
+			if (r == daemon_pid || strcmp(state, "running") == 0)
+				break;
+			sd_bus_process(bus, NULL);
+		}
+		fake->step_at = 0;
+		if (kill(daemon_pid, 0) == 0) {
+			/* There are no more steps. */
+			ends(call("Kill", "s", "db0"), "done", "");
+			fake_check_whole(fake);
+			ck_assert_uint_gt(step, 10);
+			break;
+		}
+		process(has_no_name, NULL);
+		start_daemon();
+		for (;;) {
+			_cleanup_free_ char *state = property("db0", "State");
+
+			if (strcmp(state, "running") == 0) {
+				ends(call("Kill", "s", "db0"), "done", "");
+				break;
+			}
+			if (strcmp(state, "stopped") == 0 || strcmp(state, "failed") == 0 ||
+			    strcmp(state, "") == 0)
+				break;
+			sd_bus_process(bus, NULL);
+		}
+		fake_check_whole(fake);
+	}
+}
+END_TEST
+
+START_TEST(test_terminated_while_booting)
+{
+	boot_slowly("db0");
+	end_daemon(SIGTERM);
+	ck_assert_ptr_nonnull(fake_kernel(fake, "db0"));
+	start_daemon();
+	is("db0", "State", "booting");
+	ends(call("Kill", "s", "db0"), "done", "");
+	fake_check_whole(fake);
+}
+END_TEST
+
+START_TEST(test_lost)
+{
+	boot("db0");
+	end_daemon(SIGKILL);
+	/* As after a reload of the driver, which gives everything back. */
+	fake->step_at = 0;
+	for (uint32_t i = 0; i < fake_kernel(fake, "db0")->n_cpus; i++) {
+		uint32_t cpu = fake_kernel(fake, "db0")->cpus[i];
+
+		fake->online[cpu] = true;
+		fake->lent[cpu] = false;
+	}
+	fake_kernel(fake, "db0")->used = false;
+	fake->low_free++;
+	fake_refresh(fake);
+	start_daemon();
+	is("db0", "State", "failed");
+	ends(call("Release", "s", "db0"), "done", "");
+}
+END_TEST
+
+START_TEST(test_no_driver)
+{
+	uint32_t flags = fake->info_flags;
+	_cleanup_free_ char *all = NULL;
+
+	end_daemon(SIGTERM);
+	fake->info_flags = UINT32_MAX;
+	start_daemon();
+	all = list();
+	ck_assert_str_eq(all, "");
+	refused(call("Boot", "sa{sv}", "db0", 0), ERROR("NoDriver"));
+	fake->info_flags = flags;
+	boot("db0");
+	ends(call("Kill", "s", "db0"), "done", "");
+	fake_check_whole(fake);
+}
+END_TEST
+
+START_TEST(test_damaged_records)
+{
+	static const char good[] = "STATE=crashed\nREASON=panic\nTEXT=a\\x0ab\nNEW_KEY=1\n";
+	static const struct {
+		const char *name, *text;
+	} bad[] = {
+		{ "empty", "" },
+		{ "cut", "STATE=runn" },
+		{ "state", "STATE=sleeping\n" },
+		{ "escape", "STATE=failed\nTEXT=\\xZZ\n" },
+		{ "nul", "STATE=failed\nTEXT=\\x00\n" },
+		{ "key", "STATE\n" },
+		{ "number", "STATE=failed\nMEMORY=12x\n" },
+		{ "history", "STATE=failed\nHISTORY=1 running\n" },
+		{ "step", "STATE=failed\nSTEP=a-name-that-is-too-long 1\n" },
+	};
+	_cleanup_free_ char *all = NULL;
+
+	end_daemon(SIGTERM);
+	fake_write_file(fake, "/run/kernels/good", good, strlen(good));
+	fake_write_file(fake, "/run/kernels/.aside", "x", 1);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "/run/kernels/%s", bad[i].name);
+		fake_write_file(fake, path, bad[i].text, strlen(bad[i].text));
+	}
+	start_daemon();
+	all = list();
+	ck_assert_str_eq(all, "good 0 crashed panic 0 0 " BUS_PATH "/kernel/good\n");
+	is("good", "ReasonText", "a\nb");
+}
+END_TEST
+
+START_TEST(test_records_are_bounded)
+{
+	_cleanup_free_ char *all = NULL;
+	unsigned n = 0;
+
+	fake->load_errno = EIO;
+	for (unsigned i = 0; i < 70; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "k%u", i);
+		ends(call("Boot", "sa{sv}", name, 0), "failed", ERROR("Failed"));
+	}
+	all = list();
+	for (const char *p = all; (p = strchr(p, '\n')); p++)
+		n++;
+	ck_assert_uint_eq(n, 64);
+	is("k0", "State", "");
+	is("k69", "State", "failed");
+}
+END_TEST
+
+START_TEST(test_reload)
+{
+	write_config("colour = 1;\n");
+	ck_assert_int_eq(kill(daemon_pid, SIGHUP), 0);
+	boot("db0");
+	write_config("stop = { timeout = 1; };\n");
+	ck_assert_int_eq(kill(daemon_pid, SIGHUP), 0);
+	ends(call("Kill", "s", "db0"), "done", "");
+	fake_check_whole(fake);
+}
+END_TEST
+
+/*
+ * Introspection.
+ */
+
+struct attribute {
+	char text[160];
+};
+
+static int compare(const void *a, const void *b)
+{
+	return strcmp(((const struct attribute *)a)->text, ((const struct attribute *)b)->text);
+}
+
+/* One tag per line, attributes sorted, no comments, no text, <a></a> as <a/>. */
+static char *normalize(const char *xml)
+{
+	size_t size;
+	char *text;
+	FILE *f = open_memstream(&text, &size);
+
+	for (const char *p = xml; (p = strchr(p, '<'));) {
+		struct attribute attributes[8];
+		const char *end;
+		size_t n = 0;
+		char name[64];
+		bool empty;
+
+		if (strncmp(p, "<!--", 4) == 0) {
+			p = strstr(p, "-->");
+			ck_assert_ptr_nonnull(p);
+			continue;
+		}
+		end = strchr(p, '>');
+		ck_assert_ptr_nonnull(end);
+		empty = end[-1] == '/';
+		ck_assert_int_eq(sscanf(p, "<%63[^ />]", name) == 1 || p[1] == '/', 1);
+		if (p[1] == '/')
+			snprintf(name, sizeof(name), "%.*s", (int)(end - p - 1), p + 1);
+		fprintf(f, "%s", name);
+		for (p += strcspn(p, " >"); p < end && *p == ' ';) {
+			size_t length;
+
+			p += strspn(p, " ");
+			if (p >= end || *p == '/')
+				break;
+			length = strcspn(p, "=") + 2;
+			length += strcspn(p + length, "\"") + 1;
+			ck_assert_uint_lt(n, ARRAY_SIZE(attributes));
+			snprintf(attributes[n++].text, sizeof(attributes[0].text), " %.*s", (int)length, p);
+			p += length;
+		}
+		qsort(attributes, n, sizeof(attributes[0]), compare);
+		for (size_t i = 0; i < n; i++)
+			fputs(attributes[i].text, f);
+		fputc('\n', f);
+		if (empty)
+			fprintf(f, "/%s\n", name);
+		p = end;
+	}
+	fclose(f);
+	return text;
+}
+
+static char *interface_of(const char *xml, const char *interface)
+{
+	_cleanup_free_ char *start = NULL;
+	_cleanup_free_ char *all = normalize(xml);
+	char *p, *end;
+
+	ck_assert_int_gt(asprintf(&start, "interface name=\"%s\"\n", interface), 0);
+	p = strstr(all, start);
+	ck_assert_msg(p != NULL, "no %s in %s", interface, all);
+	end = strstr(p, "\n/interface");
+	ck_assert_ptr_nonnull(end);
+	return strndup(p, (size_t)(end - p));
+}
+
+static void same_interface(const char *path, const char *interface)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	_cleanup_free_ char *is = NULL, *should = NULL;
+	_cleanup_free_ void *file = NULL;
+	const char *xml;
+	size_t size;
+
+	ck_assert_int_ge(sd_bus_call_method(bus, BUS_NAME, path, "org.freedesktop.DBus.Introspectable",
+					    "Introspect", NULL, &reply, NULL), 0);
+	ck_assert_int_gt(sd_bus_message_read(reply, "s", &xml), 0);
+	ck_assert_int_eq(read_file(getenv("POPCORN_XML"), 1 << 20, &file, &size), 0);
+	is = interface_of(xml, interface);
+	should = interface_of(file, interface);
+	ck_assert_str_eq(is, should);
+}
+
+START_TEST(test_introspection)
+{
+	const char *job = boot_slowly("db0");
+
+	same_interface(BUS_PATH, MANAGER);
+	same_interface(BUS_PATH "/kernel/db0", KERNEL);
+	same_interface(job, JOB);
+}
+END_TEST
+
+START_TEST(test_object_manager)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	const char *path;
+	unsigned n = 0;
+
+	boot("a.b");
+	ck_assert_int_ge(sd_bus_call_method(bus, BUS_NAME, BUS_PATH, "org.freedesktop.DBus.ObjectManager",
+					    "GetManagedObjects", NULL, &reply, NULL), 0);
+	ck_assert_int_ge(sd_bus_message_enter_container(reply, 'a', "{oa{sa{sv}}}"), 0);
+	while (sd_bus_message_enter_container(reply, 'e', "oa{sa{sv}}") > 0) {
+		ck_assert_int_gt(sd_bus_message_read(reply, "o", &path), 0);
+		n += strcmp(path, BUS_PATH "/kernel/a_2eb") == 0;
+		ck_assert_int_ge(sd_bus_message_skip(reply, "a{sa{sv}}"), 0);
+		ck_assert_int_ge(sd_bus_message_exit_container(reply), 0);
+	}
+	ck_assert_uint_eq(n, 1);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("daemon");
+	TCase *tcase = tcase_create("popcornd");
+
+	tcase_add_checked_fixture(tcase, make, unmake);
+	tcase_set_timeout(tcase, 240);
+	tcase_add_test(tcase, test_life);
+	tcase_add_test(tcase, test_refused);
+	tcase_add_test(tcase, test_failing_boot);
+	tcase_add_test(tcase, test_cancel);
+	tcase_add_test(tcase, test_stop_supersedes_boot);
+	tcase_add_test(tcase, test_kill_supersedes_stop);
+	tcase_add_test(tcase, test_stop_times_out);
+	tcase_add_test(tcase, test_stuck);
+	tcase_add_test(tcase, test_crash);
+	tcase_add_test(tcase, test_power_off);
+	tcase_add_test(tcase, test_launch);
+	tcase_add_test(tcase, test_killed_while_running);
+	tcase_add_test(tcase, test_killed_while_booting);
+	tcase_add_test(tcase, test_killed_while_stopping);
+	tcase_add_test(tcase, test_killed_at_each_step);
+	tcase_add_test(tcase, test_terminated_while_booting);
+	tcase_add_test(tcase, test_lost);
+	tcase_add_test(tcase, test_no_driver);
+	tcase_add_test(tcase, test_damaged_records);
+	tcase_add_test(tcase, test_records_are_bounded);
+	tcase_add_test(tcase, test_reload);
+	tcase_add_test(tcase, test_introspection);
+	tcase_add_test(tcase, test_object_manager);
+	suite_add_tcase(suite, tcase);
+	return run_suite(suite);
+}
