@@ -98,6 +98,10 @@ int popcorn_fail_bus(struct popcorn *popcorn, const sd_bus_error *error, int r)
 	const char *name = error ? error->name : NULL;
 	const char *text = error && error->message ? error->message : "";
 
+	/* What sd-bus calls an errno of its own, such as that of a connection that broke. */
+	if (name && strncmp(name, "System.Error.", 13) == 0)
+		name = NULL;
+
 	if (name && strncmp(name, POPCORN_ERROR_PREFIX, strlen(POPCORN_ERROR_PREFIX)) == 0)
 		return popcorn_fail_named(popcorn, name, text);
 	if (name) {

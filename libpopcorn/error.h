@@ -29,14 +29,14 @@ struct popcorn_error {
  * Sets @error (unless it is set already: the first cause wins) and returns the table's -errno.
  * A NULL or empty @format takes the table's text.
  */
-int popcorn_error_set(struct popcorn_error *error, enum popcorn_error_id id, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+int popcorn_error_set(struct popcorn_error *error, enum popcorn_error_id id, const char *format,
+		      ...) __attribute__((format(printf, 3, 4)));
 /* For failures that have no name of their own: FAILED, or NO_MEMORY for -ENOMEM; ": strerror" is added. */
 int popcorn_error_set_errno(struct popcorn_error *error, int errno_, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-const char *popcorn_error_name(enum popcorn_error_id id);	/* whole D-Bus name; "" for NONE */
-int popcorn_error_errno(enum popcorn_error_id id);		/* positive; 0 for NONE */
-int popcorn_error_exit_code(enum popcorn_error_id id);		/* 0 for NONE */
+const char *popcorn_error_name(enum popcorn_error_id id); /* whole D-Bus name; "" for NONE */
+int popcorn_error_errno(enum popcorn_error_id id);	  /* positive; 0 for NONE */
+int popcorn_error_exit_code(enum popcorn_error_id id);	  /* 0 for NONE */
 const char *popcorn_error_text(enum popcorn_error_id id);
 enum popcorn_error_id popcorn_error_from_name(const char *name); /* FAILED for an unknown one */

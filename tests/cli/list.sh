@@ -14,7 +14,7 @@ is 'list: exit code' $code 0
 is 'list: table' "$out" "\
 NAME  ID STATE           CPUS MEMORY VERSION              UPTIME
 db0    1 running         2-3    512M 6.1.0-56-amd64       1h 2min
-web.1  2 running         5      1.5G 6.12.117+deb12-amd64 12 s
+web.1  2 running         5      1.5G 6.12.117+deb12-amd64 2h 5min
 old    3 crashed (panic) 7      384M 6.1.0-56-rt-amd64    -
 
 3 kernels; 3 CPUs and 1.5G of memory free to lend."
@@ -88,6 +88,21 @@ is 'show without name: popcornd' "$out" FreeCpus=3
 run popcornctl show db0 -p Colour
 is 'show: no such property: exit code' $code 2
 like 'show: no such property: said' "$err" "there is no property 'Colour'"
+
+# Another machine.
+ln -s "$source_root/tests/cli/fake-ssh" "$work/bin/ssh"
+run popcornctl -H me@there list
+is '-H: the same' "$out" "$table"
+run popcornctl --host me@there status db0
+is '-H: status' $code 0
+for verb in console log; do
+	run popcornctl -H me@there $verb db0
+	is "-H: $verb: exit code" $code 1
+	like "-H: $verb: said" "$err" "^popcornctl: $verb db0: .*run popcornctl there: ssh -t me@there popcornctl"
+done
+run popcornctl -H nowhere list
+is '-H: no way there: exit code' $code 1
+like '-H: no way there: said' "$err" 'popcornctl: list: popcornd on nowhere can.t be reached.*\(NoDaemon\)$'
 
 daemon_stop
 daemon_start
