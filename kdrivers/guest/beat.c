@@ -3,12 +3,16 @@
  * The heartbeat: each CPU counts up its word in the head, from a timer that runs in hard interrupt
  * context also under PREEMPT_RT. So a CPU that beats takes interrupts, and one that hangs with them
  * off does not beat. It is the only thing here that wakes an idle CPU.
+ *
+ * A kernel that sleeps would neither beat nor have anything to wake it: sleep is refused.
  */
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
 #include <linux/hrtimer.h>
 #include <linux/ktime.h>
+#include <linux/notifier.h>
 #include <linux/percpu.h>
+#include <linux/suspend.h>
 
 #include "guest.h"
 
@@ -63,19 +67,38 @@ static int beat_offline(unsigned int cpu)
 	return 0;
 }
 
+static int sleep_notify(struct notifier_block *block, unsigned long what, void *unused)
+{
+	switch (what) {
+	case PM_SUSPEND_PREPARE:
+	case PM_HIBERNATION_PREPARE:
+	case PM_RESTORE_PREPARE:
+		return NOTIFY_BAD;
+	default:
+		return NOTIFY_DONE;
+	}
+}
+
+static struct notifier_block sleep_block = { .notifier_call = sleep_notify };
+
 int beat_init(void)
 {
 	u32 period = guest_head->beat_ms, cpu;
 	int ret;
 
+	ret = register_pm_notifier(&sleep_block);
+	if (ret)
+		return ret;
 	beat_period = ms_to_ktime(period >= 10 && period <= 60000 ? period : POPCORN_BEAT_MS);
 	/* Before the online ones overwrite it: a CPU that never comes up is not a dead one. */
 	for (cpu = 0; cpu < guest_head->nr_cpus; cpu++)
 		WRITE_ONCE(*beat_word(cpu), POPCORN_BEAT_OFF);
 	ret = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "popcorn/guest:beat", beat_online,
 				beat_offline);
-	if (ret < 0)
+	if (ret < 0) {
+		unregister_pm_notifier(&sleep_block);
 		return ret;
+	}
 	beat_state = ret;
 	return 0;
 }
@@ -83,4 +106,5 @@ int beat_init(void)
 void beat_exit(void)
 {
 	cpuhp_remove_state(beat_state);
+	unregister_pm_notifier(&sleep_block);
 }
