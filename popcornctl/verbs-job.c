@@ -205,6 +205,11 @@ static void say_done(const struct arguments *arguments, const char *type, const 
 		       json_get(json, "cpus")->n == 1 ? "" : "s", cpus, memory, span);
 		return;
 	}
+	if (kernel && strcmp(type, "stop") == 0 &&
+	    strcmp(popcorn_kernel_get_reason(kernel), "killed") == 0) {
+		printf("%s did not shut down in time and was killed; it took %s.\n", name, span);
+		return;
+	}
 	printf("%s %s; it took %s.\n", name, find_words(type)->done, span);
 }
 
@@ -247,7 +252,7 @@ static int follow(struct popcorn *popcorn, const struct arguments *arguments,
 
 	json = result_json(type, name, id, "done");
 	/* What became of it; without an answer to that the job is done all the same. */
-	if (strcmp(type, "boot") == 0 && popcorn_get_kernel(popcorn, name, &kernel) >= 0)
+	if (strcmp(type, "release") && popcorn_get_kernel(popcorn, name, &kernel) >= 0)
 		json_set(json, "kernel", kernel_json(kernel));
 	json_append(results, json);
 	if (!arguments->json && !arguments->quiet)

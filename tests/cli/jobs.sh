@@ -61,6 +61,9 @@ like 'kill' "$out" '^all was killed; it took'
 run popcornctl stop db0 nobody --json=short
 is 'stop --json: all of them' "$(jq -c 'map([.name,.result,.error])|sort' "$work/out")" \
 	'[["db0","done",null],["nobody","failed","NoSuchKernel"]]'
+run popcornctl boot deaf -q
+run popcornctl stop deaf --timeout 1ms
+like 'stop: one that had to be killed' "$out" '^deaf did not shut down in time and was killed; it took'
 run popcornctl release db0 --no-wait
 like 'release --no-wait' "$out" '^Job [0-9]+: release db0\.$'
 

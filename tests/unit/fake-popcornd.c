@@ -28,16 +28,16 @@
 
 #include "error.h"
 
-#define NAME	      "org.popcornlinux.Popcorn1"
-#define ROOT	      "/org/popcornlinux/Popcorn1"
-#define MANAGER	      NAME ".Manager"
+#define NAME "org.popcornlinux.Popcorn1"
+#define ROOT "/org/popcornlinux/Popcorn1"
+#define MANAGER NAME ".Manager"
 
-#define MAX_KERNELS   16
-#define MAX_CPUS      64
-#define MAX_HISTORY   64
-#define MAX_CONSOLES  8
-#define STEP_USEC     3000
-#define MEMORY_START  0x100000000ULL
+#define MAX_KERNELS 16
+#define MAX_CPUS 64
+#define MAX_HISTORY 64
+#define MAX_CONSOLES 8
+#define STEP_USEC 3000
+#define MEMORY_START 0x100000000ULL
 #define DEFAULT_BYTES (384ULL << 20)
 
 static const char *const steps[] = { "reserve", "load", "start", "kernel", "agent" };
@@ -234,7 +234,9 @@ static int on_step(sd_event_source *source, uint64_t usec, void *userdata)
 	}
 	if (strcmp(job->type, "boot")) {
 		if (strcmp(job->type, "stop") == 0)
-			set_state(kernel, "stopped", "requested", "");
+			/* As if it had not listened. */
+			set_state(kernel, "stopped",
+				  kernel->timeout == 1000 ? "killed" : "requested", "");
 		else if (strcmp(job->type, "kill") == 0)
 			set_state(kernel, "stopped", "killed", "");
 		if (strcmp(job->type, "release"))
