@@ -21,7 +21,8 @@ static int open_device(struct driver **ret, struct popcorn_error *error)
 static void usage(const char *program)
 {
 	printf("Usage: %s [OPTION...]\n\n"
-	       "The daemon that starts kernels beside this one. It is started by systemd or D-Bus.\n\n"
+	       "The daemon that starts kernels beside this one. It is started by systemd or "
+	       "D-Bus.\n\n"
 	       "  --config=FILE     instead of " POPCORN_CONFDIR "/popcornd.conf\n"
 	       "  --kernels=FOLDER  of kernel definitions, instead of " POPCORN_CONFDIR "/kernels\n"
 	       "  --bus=BUS         system (default) or session\n"

@@ -37,8 +37,8 @@ static int on_message(struct nl_msg *message, void *userdata)
 
 	if (header->nlmsg_type != events->family || !genlmsg_valid_hdr(header, 0) ||
 	    genlmsg_hdr(nlmsg_hdr(message))->cmd != POPCORN_CMD_EVENT ||
-	    genlmsg_parse(header, 0, attrs, POPCORN_ATTR_MAX, policy) < 0 || !attrs[POPCORN_ATTR_ID] ||
-	    !attrs[POPCORN_ATTR_STATE])
+	    genlmsg_parse(header, 0, attrs, POPCORN_ATTR_MAX, policy) < 0 ||
+	    !attrs[POPCORN_ATTR_ID] || !attrs[POPCORN_ATTR_STATE])
 		return NL_SKIP;
 	event.id = nla_get_u32(attrs[POPCORN_ATTR_ID]);
 	event.state = nla_get_u32(attrs[POPCORN_ATTR_STATE]);
@@ -102,14 +102,14 @@ int events_new(struct manager *manager, struct events **ret)
 	}
 	r = nl_socket_add_membership(events->socket, group) < 0 ||
 			    nl_socket_set_nonblocking(events->socket) < 0 ||
-			    nl_socket_modify_cb(events->socket, NL_CB_VALID, NL_CB_CUSTOM, on_message,
-						events) < 0 ?
-		    -EIO :
-		    0;
+			    nl_socket_modify_cb(events->socket, NL_CB_VALID, NL_CB_CUSTOM,
+						on_message, events) < 0
+		    ? -EIO
+		    : 0;
 	if (r < 0)
 		goto fail;
-	r = sd_event_add_io(manager->event, &events->source, nl_socket_get_fd(events->socket), EPOLLIN,
-			    on_readable, events);
+	r = sd_event_add_io(manager->event, &events->source, nl_socket_get_fd(events->socket),
+			    EPOLLIN, on_readable, events);
 	if (r < 0)
 		goto fail;
 	*ret = events;

@@ -5,9 +5,9 @@
 #include "job.h"
 #include "util.h"
 
-#define GETTER(name)                                                                      \
-	static int name(sd_bus *bus, const char *path, const char *interface,             \
-			const char *property, sd_bus_message *reply, void *userdata,      \
+#define GETTER(name)                                                                 \
+	static int name(sd_bus *bus, const char *path, const char *interface,        \
+			const char *property, sd_bus_message *reply, void *userdata, \
 			sd_bus_error *error)
 
 GETTER(get_id)
@@ -29,12 +29,14 @@ GETTER(get_kernel)
 
 GETTER(get_type)
 {
-	return sd_bus_message_append(reply, "s", job_type_to_string(((struct job *)userdata)->type));
+	return sd_bus_message_append(reply, "s",
+				     job_type_to_string(((struct job *)userdata)->type));
 }
 
 GETTER(get_state)
 {
-	return sd_bus_message_append(reply, "s", job_state_to_string(((struct job *)userdata)->state));
+	return sd_bus_message_append(reply, "s",
+				     job_state_to_string(((struct job *)userdata)->state));
 }
 
 GETTER(get_step)
@@ -96,7 +98,7 @@ static int method_cancel(sd_bus_message *message, void *userdata, sd_bus_error *
 }
 
 #define CHANGES SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
-#define CONST	SD_BUS_VTABLE_PROPERTY_CONST
+#define CONST SD_BUS_VTABLE_PROPERTY_CONST
 
 static const sd_bus_vtable job_vtable[] = {
 	SD_BUS_VTABLE_START(0),
@@ -122,7 +124,8 @@ static int find(sd_bus *bus, const char *path, const char *interface, void *user
 	return 1;
 }
 
-static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***ret, sd_bus_error *error)
+static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***ret,
+		     sd_bus_error *error)
 {
 	struct manager *manager = userdata;
 	struct job *job;
@@ -152,17 +155,18 @@ int job_bus_init(struct manager *manager)
 {
 	int r;
 
-	r = sd_bus_add_fallback_vtable(manager->bus, NULL, BUS_JOB_PATH, JOB_INTERFACE, job_vtable, find,
-				       manager);
-	return r < 0 ? r :
-		       sd_bus_add_node_enumerator(manager->bus, NULL, BUS_JOB_PATH, enumerate, manager);
+	r = sd_bus_add_fallback_vtable(manager->bus, NULL, BUS_JOB_PATH, JOB_INTERFACE, job_vtable,
+				       find, manager);
+	return r < 0 ? r
+		     : sd_bus_add_node_enumerator(manager->bus, NULL, BUS_JOB_PATH, enumerate,
+						  manager);
 }
 
 void job_emit_new(struct job *job)
 {
 	sd_bus_emit_object_added(job->manager->bus, job->path);
-	sd_bus_emit_signal(job->manager->bus, BUS_PATH, MANAGER_INTERFACE, "JobNew", "uoss", job->id,
-			   job->path, job->work.name, job_type_to_string(job->type));
+	sd_bus_emit_signal(job->manager->bus, BUS_PATH, MANAGER_INTERFACE, "JobNew", "uoss",
+			   job->id, job->path, job->work.name, job_type_to_string(job->type));
 }
 
 void job_emit_removed(struct job *job, const char *result, const struct popcorn_error *error)
@@ -171,7 +175,8 @@ void job_emit_removed(struct job *job, const char *result, const struct popcorn_
 	sd_bus *bus = job->manager->bus;
 
 	sd_bus_emit_object_removed(bus, job->path);
-	if (sd_bus_message_new_signal(bus, &signal, BUS_PATH, MANAGER_INTERFACE, "JobRemoved") < 0 ||
+	if (sd_bus_message_new_signal(bus, &signal, BUS_PATH, MANAGER_INTERFACE, "JobRemoved") <
+		    0 ||
 	    sd_bus_message_append(signal, "uosss", job->id, job->path, job->work.name, result,
 				  popcorn_error_name(error->id)) < 0 ||
 	    bus_append_text(signal, error->text) < 0)

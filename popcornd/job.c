@@ -70,12 +70,14 @@ int job_new(struct kernel *kernel, enum job_type type, uid_t uid, bool internal,
 		return popcorn_error_set(error, POPCORN_ERROR_FAILED,
 					 "popcornd is shutting down; try again when it is back");
 	if (!internal && manager->n_jobs >= JOBS_MAX)
-		return popcorn_error_set(error, POPCORN_ERROR_LIMIT,
-					 "%u jobs are under way, which is the limit; try again when some have ended",
-					 manager->n_jobs);
+		return popcorn_error_set(
+			error, POPCORN_ERROR_LIMIT,
+			"%u jobs are under way, which is the limit; try again when some have ended",
+			manager->n_jobs);
 	if (!internal && uid != 0 && jobs_of(manager, uid) >= JOBS_PER_USER_MAX)
 		return popcorn_error_set(error, POPCORN_ERROR_LIMIT,
-					 "user %u has %u jobs under way, which is the limit; try again when some have ended",
+					 "user %u has %u jobs under way, which is the limit; try "
+					 "again when some have ended",
 					 uid, JOBS_PER_USER_MAX);
 	if (kernel->next_job)
 		return popcorn_error_set(error, POPCORN_ERROR_BUSY,
@@ -244,7 +246,9 @@ static int give_back(struct job *job)
 	r = job->work.fd >= 0 ? remember_end(job, &started) : -ENODEV;
 	if (r == -ENODEV) {
 		/* The driver gave back its part already. */
-		r = !job->work.claim ? 0 : resources_give_back(job->work.resources, job->work.claim, error);
+		r = !job->work.claim
+			    ? 0
+			    : resources_give_back(job->work.resources, job->work.claim, error);
 		job->work.released = r >= 0;
 		return r;
 	}
@@ -256,7 +260,8 @@ static int give_back(struct job *job)
 		save_console(job);
 		save_log(job);
 	}
-	r = release_kernel(job->work.resources, job->work.driver, job->work.fd, job->work.claim, error);
+	r = release_kernel(job->work.resources, job->work.driver, job->work.fd, job->work.claim,
+			   error);
 	job->work.released = r >= 0;
 	return r;
 }
@@ -278,8 +283,8 @@ static int run_boot(struct job *job, const struct operation *operation)
 	/* From here on, what is saved is of the new one. */
 	saved_remove(job->work.run, job->work.name);
 	if (!job->work.new_claim) {
-		r = resources_claim(job->work.resources, job->work.name, job->def, &job->work.new_claim,
-				    error);
+		r = resources_claim(job->work.resources, job->work.name, job->def,
+				    &job->work.new_claim, error);
 		if (r < 0)
 			return r;
 	}
@@ -310,7 +315,8 @@ static int run_recovered_boot(struct job *job)
 
 		r = remember_end(job, &started);
 		if (r < 0) {
-			popcorn_error_set_errno(error, r, "the driver does not say how kernel %s is",
+			popcorn_error_set_errno(error, r,
+						"the driver does not say how kernel %s is",
 						job->work.name);
 			reason = POPCORN_REASON_CANCELLED;
 			break;
@@ -318,16 +324,18 @@ static int run_recovered_boot(struct job *job)
 		if (job->work.end_state == POPCORN_STATE_RUNNING)
 			return 0;
 		if (job->work.end_state != POPCORN_STATE_BOOTING) {
-			popcorn_error_set(error, POPCORN_ERROR_CRASHED, "kernel %s ended while it booted: %s",
-					  job->work.name,
-					  job->work.end_text[0] ? job->work.end_text :
-								  reason_to_text(job->work.end_reason));
+			popcorn_error_set(error, POPCORN_ERROR_CRASHED,
+					  "kernel %s ended while it booted: %s", job->work.name,
+					  job->work.end_text[0]
+						  ? job->work.end_text
+						  : reason_to_text(job->work.end_reason));
 			give_back(job);
 			return -popcorn_error_errno(error->id);
 		}
 		r = poll_until(fds, ARRAY_SIZE(fds), deadline);
 		if (r < 0) {
-			popcorn_error_set_errno(error, r, "can't wait for kernel %s", job->work.name);
+			popcorn_error_set_errno(error, r, "can't wait for kernel %s",
+						job->work.name);
 			reason = POPCORN_REASON_CANCELLED;
 			break;
 		}
@@ -362,7 +370,8 @@ static int run_stop(struct job *job, const struct operation *operation)
 	if (job->work.fd < 0)
 		r = 0; /* released already, but for some memory */
 	else if (job->type == JOB_STOP)
-		r = stop_kernel(job->work.driver, job->work.fd, job->timeout_usec, operation, error);
+		r = stop_kernel(job->work.driver, job->work.fd, job->timeout_usec, operation,
+				error);
 	else
 		r = kill_kernel(job->work.driver, job->work.fd, POPCORN_REASON_KILLED, error);
 	return r < 0 ? r : give_back(job);
@@ -566,8 +575,8 @@ static void finish_end(struct job *job)
 			return;
 		}
 		/* Not settled by the driver's word, which could be to try the same again at once. */
-		reason = job->work.error.id == POPCORN_ERROR_CPU_STUCK ? POPCORN_REASON_CPU_STUCK :
-									  kernel->end_reason;
+		reason = job->work.error.id == POPCORN_ERROR_CPU_STUCK ? POPCORN_REASON_CPU_STUCK
+								       : kernel->end_reason;
 		log_send(LOG_ERR, &(struct log_fields){ .id = LOG_ID_KEPT, .kernel = kernel->name },
 			 "kernel %s keeps what it has: %s", kernel->name, job->work.error.text);
 		kernel_set_state(kernel, POPCORN_STATE_FAILED, reason, job->work.error.text);
@@ -696,9 +705,9 @@ void job_start(struct job *job)
 	job->launched = true;
 	job_emit_changed(job);
 	kernel_changed(kernel, "Job");
-	r = manager->driver || (job->type != JOB_BOOT && !kernel_holds_resources(kernel)) ?
-		    0 :
-		    manager_need_driver(manager, &error);
+	r = manager->driver || (job->type != JOB_BOOT && !kernel_holds_resources(kernel))
+		    ? 0
+		    : manager_need_driver(manager, &error);
 	if (r < 0) {
 		job_fail(job, &error);
 		return;
@@ -743,7 +752,8 @@ void job_start(struct job *job)
 		if (job->timeout_usec == 0)
 			job->timeout_usec = job->config->stop_timeout_usec;
 		if (state_is_active(kernel->state))
-			kernel_set_state(kernel, POPCORN_STATE_STOPPING, POPCORN_REASON_REQUESTED, NULL);
+			kernel_set_state(kernel, POPCORN_STATE_STOPPING, POPCORN_REASON_REQUESTED,
+					 NULL);
 		break;
 	case JOB_RELEASE:
 		break;

@@ -43,12 +43,12 @@ struct job {
 	bool recovered; /* the kernel was started before popcornd was: only wait */
 	bool launched;
 	uint32_t old_generation; /* of the ended kernel that is released first, or 0 */
-	char *unit_job; /* systemd's job that starts the unit */
+	char *unit_job;		 /* systemd's job that starts the unit */
 	sd_bus_slot *unit_slot;
 	/* Stop */
 	uint64_t timeout_usec;
 	/* Release */
-	bool forget; /* afterwards there is no such kernel */
+	bool forget;			/* afterwards there is no such kernel */
 	enum popcorn_state final_state; /* otherwise it is shown as this; 0 = as the driver says */
 	enum popcorn_reason final_reason;
 	char *final_text;
@@ -63,12 +63,12 @@ struct job {
 		struct claim *claim;
 		int result;
 		struct popcorn_error error;
-		bool released;	   /* what the kernel had at the start is given back */
-		bool have_end;	   /* end_* is what the driver said last */
+		bool released; /* what the kernel had at the start is given back */
+		bool have_end; /* end_* is what the driver said last */
 		enum popcorn_state end_state;
 		enum popcorn_reason end_reason;
 		char end_text[POPCORN_TEXT_MAX];
-		int new_fd;	   /* of the kernel that was booted */
+		int new_fd; /* of the kernel that was booted */
 		struct claim *new_claim;
 	} work;
 
@@ -77,10 +77,10 @@ struct job {
 	int cancel_fd;
 	bool cancelled;
 	pthread_mutex_t lock;
-	char step[16];	 /* lock */
-	double fraction; /* lock */
+	char step[16];			   /* lock */
+	double fraction;		   /* lock */
 	struct boot_step steps[STEPS_MAX]; /* lock; usec is when it began (now_usec()) */
-	size_t n_steps;	 /* lock */
+	size_t n_steps;			   /* lock */
 
 	/* As shown. */
 	char shown_step[16];

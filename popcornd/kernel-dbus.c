@@ -6,9 +6,9 @@
 #include "job.h"
 #include "util.h"
 
-#define GETTER(name)                                                                      \
-	static int name(sd_bus *bus, const char *path, const char *interface,             \
-			const char *property, sd_bus_message *reply, void *userdata,      \
+#define GETTER(name)                                                                 \
+	static int name(sd_bus *bus, const char *path, const char *interface,        \
+			const char *property, sd_bus_message *reply, void *userdata, \
 			sd_bus_error *error)
 
 /* A getter's userdata is what find() found: the kernel. */
@@ -25,12 +25,14 @@ GETTER(get_id)
 
 GETTER(get_state)
 {
-	return sd_bus_message_append(reply, "s", state_to_string(((struct kernel *)userdata)->state));
+	return sd_bus_message_append(reply, "s",
+				     state_to_string(((struct kernel *)userdata)->state));
 }
 
 GETTER(get_reason)
 {
-	return sd_bus_message_append(reply, "s", reason_to_string(((struct kernel *)userdata)->reason));
+	return sd_bus_message_append(reply, "s",
+				     reason_to_string(((struct kernel *)userdata)->reason));
 }
 
 GETTER(get_reason_text)
@@ -54,7 +56,8 @@ GETTER(get_memory_ranges)
 	r = sd_bus_message_open_container(reply, 'a', "(ttu)");
 	for (size_t i = 0; i < kernel->n_ranges && r >= 0; i++)
 		r = sd_bus_message_append(reply, "(ttu)", (uint64_t)kernel->ranges[i].start,
-					  (uint64_t)kernel->ranges[i].length, kernel->ranges[i].node);
+					  (uint64_t)kernel->ranges[i].length,
+					  kernel->ranges[i].node);
 	return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
@@ -139,7 +142,8 @@ GETTER(get_boot_steps)
 
 	r = sd_bus_message_open_container(reply, 'a', "(st)");
 	for (size_t i = 0; i < kernel->n_steps && r >= 0; i++)
-		r = sd_bus_message_append(reply, "(st)", kernel->steps[i].name, kernel->steps[i].usec);
+		r = sd_bus_message_append(reply, "(st)", kernel->steps[i].name,
+					  kernel->steps[i].usec);
 	return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
@@ -184,12 +188,12 @@ METHOD(kill)
 METHOD(release)
 
 #define CHANGES SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
-#define CONST	SD_BUS_VTABLE_PROPERTY_CONST
+#define CONST SD_BUS_VTABLE_PROPERTY_CONST
 
 static const sd_bus_vtable kernel_vtable[] = {
 	SD_BUS_VTABLE_START(0),
-	SD_BUS_METHOD_WITH_ARGS("Stop", SD_BUS_ARGS("t", timeout), SD_BUS_RESULT("o", job), kernel_stop,
-				SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("Stop", SD_BUS_ARGS("t", timeout), SD_BUS_RESULT("o", job),
+				kernel_stop, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Kill", SD_BUS_NO_ARGS, SD_BUS_RESULT("o", job), kernel_kill,
 				SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Release", SD_BUS_NO_ARGS, SD_BUS_RESULT("o", job), kernel_release,
@@ -232,7 +236,8 @@ static int find(sd_bus *bus, const char *path, const char *interface, void *user
 	return 1;
 }
 
-static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***ret, sd_bus_error *error)
+static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***ret,
+		     sd_bus_error *error)
 {
 	struct manager *manager = userdata;
 	struct kernel *kernel;
@@ -264,13 +269,13 @@ int kernel_bus_init(struct manager *manager)
 
 	r = sd_bus_add_fallback_vtable(manager->bus, NULL, BUS_KERNEL_PATH, KERNEL_INTERFACE,
 				       kernel_vtable, find, manager);
-	return r < 0 ? r :
-		       sd_bus_add_node_enumerator(manager->bus, NULL, BUS_KERNEL_PATH, enumerate,
+	return r < 0 ? r
+		     : sd_bus_add_node_enumerator(manager->bus, NULL, BUS_KERNEL_PATH, enumerate,
 						  manager);
 }
 
 int kernel_emit_changed(struct kernel *kernel, const char *const *properties)
 {
-	return sd_bus_emit_properties_changed_strv(kernel->manager->bus, kernel->path, KERNEL_INTERFACE,
-						   (char **)properties);
+	return sd_bus_emit_properties_changed_strv(kernel->manager->bus, kernel->path,
+						   KERNEL_INTERFACE, (char **)properties);
 }

@@ -11,7 +11,7 @@
 #include "util.h"
 
 #define HISTORY_TEXT_MAX 256
-#define NSEC_PER_USEC	 UINT64_C(1000)
+#define NSEC_PER_USEC UINT64_C(1000)
 
 static uint64_t clock_usec(clockid_t clock)
 {
@@ -157,9 +157,10 @@ static void add_history(struct kernel *kernel, uint64_t time)
 void kernel_set_state(struct kernel *kernel, enum popcorn_state state, enum popcorn_reason reason,
 		      const char *text)
 {
-	static const char *const properties[] = { "State",  "Reason",	    "ReasonText",   "History",
-						  "Id",	    "Cpus",	    "MemoryRanges", "Memory",
-						  "Version", "BootTime",    NULL };
+	static const char *const properties[] = { "State",	  "Reason", "ReasonText",
+						  "History",	  "Id",	    "Cpus",
+						  "MemoryRanges", "Memory", "Version",
+						  "BootTime",	  NULL };
 	enum popcorn_state old = kernel->state;
 	bool crashed = state == POPCORN_STATE_CRASHED;
 	uint64_t now = clock_usec(CLOCK_REALTIME);
@@ -235,7 +236,8 @@ void kernel_set_fd(struct kernel *kernel, int fd)
 	if (fd < 0 || kernel->manager->events)
 		return;
 	/* The second way by which the driver tells of changes, and the only one in a network namespace. */
-	if (sd_event_add_io(kernel->manager->event, &kernel->source, fd, EPOLLPRI, on_poll, kernel) < 0)
+	if (sd_event_add_io(kernel->manager->event, &kernel->source, fd, EPOLLPRI, on_poll,
+			    kernel) < 0)
 		log_warning("kernel %s can't be watched: its end is noticed when it is asked for",
 			    kernel->name);
 }
@@ -296,8 +298,8 @@ void kernel_detach(struct kernel *kernel)
 	kernel->memory = 0;
 }
 
-int kernel_read(struct kernel *kernel, enum popcorn_state *ret_state, enum popcorn_reason *ret_reason,
-		char **ret_text)
+int kernel_read(struct kernel *kernel, enum popcorn_state *ret_state,
+		enum popcorn_reason *ret_reason, char **ret_text)
 {
 	struct driver *driver = kernel->manager->driver;
 	struct popcorn_status status;
@@ -399,8 +401,9 @@ void kernel_follow(struct kernel *kernel)
 	}
 }
 
-static void start_internal(struct kernel *kernel, enum job_type type, enum popcorn_state final_state,
-			   enum popcorn_reason final_reason, const char *final_text)
+static void start_internal(struct kernel *kernel, enum job_type type,
+			   enum popcorn_state final_state, enum popcorn_reason final_reason,
+			   const char *final_text)
 {
 	struct popcorn_error error = {};
 	struct job *job;
@@ -408,8 +411,8 @@ static void start_internal(struct kernel *kernel, enum job_type type, enum popco
 
 	r = job_new(kernel, type, 0, true, &job, &error);
 	if (r < 0) {
-		log_error("kernel %s: %s; 'popcornctl release %s' tries again", kernel->name, error.text,
-			  kernel->name);
+		log_error("kernel %s: %s; 'popcornctl release %s' tries again", kernel->name,
+			  error.text, kernel->name);
 		return;
 	}
 	job->final_state = final_state;
@@ -449,8 +452,9 @@ void kernel_settle(struct kernel *kernel)
 	switch (state) {
 	case POPCORN_STATE_RESERVED:
 	case POPCORN_STATE_LOADING:
-		start_internal(kernel, JOB_RELEASE, POPCORN_STATE_FAILED, POPCORN_REASON_CANCELLED,
-			       "popcornd ended while it prepared the kernel; everything was put back");
+		start_internal(
+			kernel, JOB_RELEASE, POPCORN_STATE_FAILED, POPCORN_REASON_CANCELLED,
+			"popcornd ended while it prepared the kernel; everything was put back");
 		break;
 	case POPCORN_STATE_BOOTING:
 		kernel_set_state(kernel, state, active_reason(state, reason), NULL);
@@ -493,8 +497,9 @@ void kernel_recover(struct kernel *kernel)
 	case POPCORN_STATE_RESERVED:
 	case POPCORN_STATE_LOADING:
 		/* Also when the driver had nothing of it yet. */
-		kernel_set_state(kernel, POPCORN_STATE_FAILED, POPCORN_REASON_CANCELLED,
-				 "popcornd ended while it prepared the kernel; everything was put back");
+		kernel_set_state(
+			kernel, POPCORN_STATE_FAILED, POPCORN_REASON_CANCELLED,
+			"popcornd ended while it prepared the kernel; everything was put back");
 		break;
 	case POPCORN_STATE_STOPPING:
 		/* Released, and popcornd ended before it could say so. */

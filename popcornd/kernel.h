@@ -15,7 +15,7 @@
 #include "manager.h"
 
 #define HISTORY_MAX 64
-#define STEPS_MAX   8
+#define STEPS_MAX 8
 
 struct history_entry {
 	uint64_t time; /* CLOCK_REALTIME, µs */
@@ -78,7 +78,7 @@ void kernel_forget(struct kernel *kernel);
 struct kernel *kernel_free(struct kernel *kernel);
 void kernel_announce(struct kernel *kernel);
 
-bool state_is_active(enum popcorn_state state);	  /* reserved .. stopping */
+bool state_is_active(enum popcorn_state state);		  /* reserved .. stopping */
 bool kernel_holds_resources(const struct kernel *kernel); /* in the driver, or claimed */
 
 /* Record, journal, signals. @text NULL = the reason's text. Nothing if nothing changed. */
@@ -98,8 +98,8 @@ void kernel_set_fd(struct kernel *kernel, int fd);
 /* Opens the kernel of this name (or @id) in the driver, if it is there. -ENOENT. */
 int kernel_attach(struct kernel *kernel, uint32_t id);
 /* Reads the driver's truth into everything but state and reason. -ENODEV: released. */
-int kernel_read(struct kernel *kernel, enum popcorn_state *ret_state, enum popcorn_reason *ret_reason,
-		char **ret_text);
+int kernel_read(struct kernel *kernel, enum popcorn_state *ret_state,
+		enum popcorn_reason *ret_reason, char **ret_text);
 /* Nothing of it is in the driver any more. */
 void kernel_detach(struct kernel *kernel);
 /* No job works on it: does what the driver's truth calls for. */

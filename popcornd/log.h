@@ -9,13 +9,13 @@
 #include <stdint.h>
 #include <syslog.h>
 
-#define LOG_ID_STATE	 "1a9c7a1e2f3c4f4c8d5be7a5a2c0d101" /* a kernel changed its state */
-#define LOG_ID_CRASHED	 "1a9c7a1e2f3c4f4c8d5be7a5a2c0d102" /* a kernel crashed */
-#define LOG_ID_KEPT	 "1a9c7a1e2f3c4f4c8d5be7a5a2c0d103" /* CPUs or memory did not come back */
-#define LOG_ID_JOB	 "1a9c7a1e2f3c4f4c8d5be7a5a2c0d104" /* a job failed */
-#define LOG_ID_CONFIG	 "1a9c7a1e2f3c4f4c8d5be7a5a2c0d105" /* the configuration was not taken */
+#define LOG_ID_STATE "1a9c7a1e2f3c4f4c8d5be7a5a2c0d101"	    /* a kernel changed its state */
+#define LOG_ID_CRASHED "1a9c7a1e2f3c4f4c8d5be7a5a2c0d102"   /* a kernel crashed */
+#define LOG_ID_KEPT "1a9c7a1e2f3c4f4c8d5be7a5a2c0d103"	    /* CPUs or memory did not come back */
+#define LOG_ID_JOB "1a9c7a1e2f3c4f4c8d5be7a5a2c0d104"	    /* a job failed */
+#define LOG_ID_CONFIG "1a9c7a1e2f3c4f4c8d5be7a5a2c0d105"    /* the configuration was not taken */
 #define LOG_ID_RECOVERED "1a9c7a1e2f3c4f4c8d5be7a5a2c0d106" /* found at start */
-#define LOG_ID_DRIVER	 "1a9c7a1e2f3c4f4c8d5be7a5a2c0d107" /* no driver, or a wrong one */
+#define LOG_ID_DRIVER "1a9c7a1e2f3c4f4c8d5be7a5a2c0d107"    /* no driver, or a wrong one */
 
 struct log_fields {
 	const char *id; /* LOG_ID_*, or NULL */
@@ -27,6 +27,6 @@ struct log_fields {
 void log_send(int priority, const struct log_fields *fields, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-#define log_info(...)	 log_send(LOG_INFO, NULL, __VA_ARGS__)
+#define log_info(...) log_send(LOG_INFO, NULL, __VA_ARGS__)
 #define log_warning(...) log_send(LOG_WARNING, NULL, __VA_ARGS__)
-#define log_error(...)	 log_send(LOG_ERR, NULL, __VA_ARGS__)
+#define log_error(...) log_send(LOG_ERR, NULL, __VA_ARGS__)

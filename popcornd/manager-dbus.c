@@ -12,8 +12,10 @@
 int bus_reply_error(sd_bus_message *message, const struct popcorn_error *error, int r)
 {
 	if (error->id == POPCORN_ERROR_NONE)
-		return sd_bus_reply_method_errnof(message, r, "the request failed: %s", strerror(-r));
-	return sd_bus_reply_method_errorf(message, popcorn_error_name(error->id), "%s", error->text);
+		return sd_bus_reply_method_errnof(message, r, "the request failed: %s",
+						  strerror(-r));
+	return sd_bus_reply_method_errorf(message, popcorn_error_name(error->id), "%s",
+					  error->text);
 }
 
 int bus_append_text(sd_bus_message *message, const char *text)
@@ -59,7 +61,8 @@ static int message_name(sd_bus_message *message, const char **ret, char **ret_ow
 
 	*ret_owned = NULL;
 	if (strcmp(sd_bus_message_get_interface(message) ?: "", KERNEL_INTERFACE) == 0) {
-		r = sd_bus_path_decode(sd_bus_message_get_path(message), BUS_KERNEL_PATH, ret_owned);
+		r = sd_bus_path_decode(sd_bus_message_get_path(message), BUS_KERNEL_PATH,
+				       ret_owned);
 		*ret = *ret_owned;
 		if (r == 0)
 			r = -ENOENT;
@@ -164,7 +167,8 @@ static void boot_request_done(void *userdata)
 
 static int invalid_option(const char *option, const char *what, struct popcorn_error *error)
 {
-	return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT, "option %s %s", option, what);
+	return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT, "option %s %s", option,
+				 what);
 }
 
 static int set_string(char **p, const char *value)
@@ -210,12 +214,12 @@ static int read_option(sd_bus_message *message, const char *option, struct kerne
 		return r;
 	if (strcmp(contents, type) != 0)
 		return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
-					 "option %s has type %s, which should be %s", option, contents,
-					 type);
+					 "option %s has type %s, which should be %s", option,
+					 contents, type);
 	r = sd_bus_message_read(message, "v", type,
-				*type == 's' ? (void *)&s :
-				*type == 't' ? (void *)&t :
-					       (void *)&u);
+				*type == 's'   ? (void *)&s
+				: *type == 't' ? (void *)&t
+					       : (void *)&u);
 	if (r < 0)
 		return r;
 
@@ -276,7 +280,8 @@ static int read_option(sd_bus_message *message, const char *option, struct kerne
 	return 0;
 }
 
-static int read_options(sd_bus_message *message, struct kernel_def *def, struct popcorn_error *error)
+static int read_options(sd_bus_message *message, struct kernel_def *def,
+			struct popcorn_error *error)
 {
 	int r;
 
@@ -316,7 +321,8 @@ static int boot_authorized(struct manager *manager, sd_bus_message *message, uid
 		r = set_string(&boot->name, name);
 	if (r < 0)
 		goto fail;
-	r = kernel_def_load(manager->config, manager->options->kernels_dir, name, &boot->def, error);
+	r = kernel_def_load(manager->config, manager->options->kernels_dir, name, &boot->def,
+			    error);
 	if (r == -ENOENT && error->id == POPCORN_ERROR_NO_SUCH_KERNEL) {
 		error->id = POPCORN_ERROR_NONE;
 		r = kernel_def_new(manager->config, &boot->def);
@@ -330,7 +336,8 @@ static int boot_authorized(struct manager *manager, sd_bus_message *message, uid
 	if (r < 0)
 		goto fail;
 	boot->config = manager->config;
-	r = task_start(manager->event, boot_request_run, NULL, boot_request_done, boot, &boot->task);
+	r = task_start(manager->event, boot_request_run, NULL, boot_request_done, boot,
+		       &boot->task);
 	if (r < 0) {
 		popcorn_error_set_errno(error, r, "can't start a thread");
 		goto fail;
@@ -441,10 +448,10 @@ static int method_list(sd_bus_message *message, void *userdata, sd_bus_error *un
 		r = sd_bus_message_open_container(reply, 'a', "(sussuto)");
 	TAILQ_FOREACH(kernel, &manager->kernels, entry)
 		if (r >= 0)
-			r = sd_bus_message_append(reply, "(sussuto)", kernel->name, kernel->id,
-						  state_to_string(kernel->state),
-						  reason_to_string(kernel->reason),
-						  (uint32_t)kernel->n_cpus, kernel->memory, kernel->path);
+			r = sd_bus_message_append(
+				reply, "(sussuto)", kernel->name, kernel->id,
+				state_to_string(kernel->state), reason_to_string(kernel->reason),
+				(uint32_t)kernel->n_cpus, kernel->memory, kernel->path);
 	if (r >= 0)
 		r = sd_bus_message_close_container(reply);
 	return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
@@ -512,8 +519,8 @@ static int console_authorized(struct manager *manager, sd_bus_message *message, 
 		if (r >= 0)
 			return sd_bus_reply_method_return(message, "h", fd);
 		if (r != -ENODEV)
-			return popcorn_error_set_errno(error, r, "can't open the console of kernel %s",
-						       kernel->name);
+			return popcorn_error_set_errno(
+				error, r, "can't open the console of kernel %s", kernel->name);
 	}
 	return reply_saved(manager, message, kernel, SAVED_CONSOLE, "no console", error);
 }
@@ -622,7 +629,8 @@ static int log_authorized(struct manager *manager, sd_bus_message *message, uid_
 	if (r >= 0)
 		r = request_new(manager, message, uid, &log->request, error);
 	if (r >= 0) {
-		r = task_start(manager->event, log_request_run, NULL, log_request_done, log, &log->task);
+		r = task_start(manager->event, log_request_run, NULL, log_request_done, log,
+			       &log->task);
 		if (r < 0)
 			popcorn_error_set_errno(error, r, "can't start a thread");
 	}
@@ -644,8 +652,9 @@ static int get_version(sd_bus *bus, const char *path, const char *interface, con
 	return sd_bus_message_append(reply, "s", POPCORN_VERSION);
 }
 
-static int get_driver_abi(sd_bus *bus, const char *path, const char *interface, const char *property,
-			  sd_bus_message *reply, void *userdata, sd_bus_error *error)
+static int get_driver_abi(sd_bus *bus, const char *path, const char *interface,
+			  const char *property, sd_bus_message *reply, void *userdata,
+			  sd_bus_error *error)
 {
 	struct manager *manager = userdata;
 	struct popcorn_info info = {};
@@ -666,8 +675,9 @@ static int get_free_cpus(sd_bus *bus, const char *path, const char *interface, c
 	return sd_bus_message_append(reply, "u", n);
 }
 
-static int get_free_memory(sd_bus *bus, const char *path, const char *interface, const char *property,
-			   sd_bus_message *reply, void *userdata, sd_bus_error *error)
+static int get_free_memory(sd_bus *bus, const char *path, const char *interface,
+			   const char *property, sd_bus_message *reply, void *userdata,
+			   sd_bus_error *error)
 {
 	struct manager *manager = userdata;
 	uint64_t n = 0;
@@ -685,7 +695,8 @@ static const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_METHOD_WITH_ARGS("Launch", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", job),
 				method_launch, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Stop", SD_BUS_ARGS("s", name, "t", timeout),
-				SD_BUS_RESULT("o", job), bus_method_stop, SD_BUS_VTABLE_UNPRIVILEGED),
+				SD_BUS_RESULT("o", job), bus_method_stop,
+				SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Kill", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", job),
 				bus_method_kill, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Release", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", job),
@@ -704,14 +715,13 @@ static const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_SIGNAL_WITH_ARGS("KernelNew", SD_BUS_ARGS("s", name, "o", kernel), 0),
 	SD_BUS_SIGNAL_WITH_ARGS("KernelRemoved", SD_BUS_ARGS("s", name, "o", kernel), 0),
 	SD_BUS_SIGNAL_WITH_ARGS("StateChanged",
-				SD_BUS_ARGS("s", name, "o", kernel, "s", old, "s", new, "s", reason, "s",
-					    text, "t", time),
+				SD_BUS_ARGS("s", name, "o", kernel, "s", old, "s", new, "s", reason,
+					    "s", text, "t", time),
 				0),
 	SD_BUS_SIGNAL_WITH_ARGS("JobNew", SD_BUS_ARGS("u", id, "o", job, "s", name, "s", type), 0),
-	SD_BUS_SIGNAL_WITH_ARGS("JobRemoved",
-				SD_BUS_ARGS("u", id, "o", job, "s", name, "s", result, "s", error, "s",
-					    text),
-				0),
+	SD_BUS_SIGNAL_WITH_ARGS(
+		"JobRemoved",
+		SD_BUS_ARGS("u", id, "o", job, "s", name, "s", result, "s", error, "s", text), 0),
 	SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
 	SD_BUS_PROPERTY("DriverAbi", "u", get_driver_abi, 0, 0),
 	SD_BUS_PROPERTY("FreeCpus", "u", get_free_cpus, 0, 0),
@@ -723,8 +733,8 @@ int manager_bus_init(struct manager *manager)
 {
 	int r;
 
-	r = sd_bus_add_object_vtable(manager->bus, NULL, BUS_PATH, MANAGER_INTERFACE, manager_vtable,
-				     manager);
+	r = sd_bus_add_object_vtable(manager->bus, NULL, BUS_PATH, MANAGER_INTERFACE,
+				     manager_vtable, manager);
 	if (r >= 0)
 		r = sd_bus_add_object_manager(manager->bus, NULL, BUS_PATH);
 	if (r >= 0)

@@ -133,8 +133,9 @@ void manager_event(struct manager *manager, const struct driver_event *event)
 
 	if (!kernel)
 		return; /* made by another program than popcornd */
-	if (kernel->job && (event->state == POPCORN_STATE_CRASHED || event->state == POPCORN_STATE_FAILED ||
-			    event->state == POPCORN_STATE_STOPPED) &&
+	if (kernel->job &&
+	    (event->state == POPCORN_STATE_CRASHED || event->state == POPCORN_STATE_FAILED ||
+	     event->state == POPCORN_STATE_STOPPED) &&
 	    event->generation != kernel->job->old_generation)
 		/* It may be released by the time it is asked. */
 		kernel->end_reason = event->reason;
@@ -169,8 +170,9 @@ static void forget_oldest(struct manager *manager)
 		n++;
 	}
 	if (n > RECORDS_MAX) {
-		log_info("forgetting kernel %s: %u ended kernels are remembered, which is the limit",
-			 oldest->name, RECORDS_MAX);
+		log_info(
+			"forgetting kernel %s: %u ended kernels are remembered, which is the limit",
+			oldest->name, RECORDS_MAX);
 		kernel_forget(oldest);
 	}
 }
@@ -182,13 +184,14 @@ int manager_check_name_free(struct manager *manager, const char *name, struct po
 	if (!kernel)
 		return 0;
 	if (kernel->job && kernel->job->type != JOB_BOOT && !state_is_active(kernel->state))
-		return popcorn_error_set(error, POPCORN_ERROR_BUSY,
-					 "kernel %s has a %s job under way; try again when it has ended",
-					 name, job_type_to_string(kernel->job->type));
+		return popcorn_error_set(
+			error, POPCORN_ERROR_BUSY,
+			"kernel %s has a %s job under way; try again when it has ended", name,
+			job_type_to_string(kernel->job->type));
 	if (kernel->job || state_is_active(kernel->state))
 		return popcorn_error_set(error, POPCORN_ERROR_NAME_TAKEN,
-					 "kernel %s is %s; choose another name, or stop it first", name,
-					 state_to_string(kernel->state));
+					 "kernel %s is %s; choose another name, or stop it first",
+					 name, state_to_string(kernel->state));
 	return 0;
 }
 
@@ -308,9 +311,10 @@ int manager_launch(struct manager *manager, const char *name, struct job **ret,
 		r = kernel_def_copy(kernel->def, &def);
 	}
 	if (r < 0)
-		return error && error->id == POPCORN_ERROR_NONE ?
-			       popcorn_error_set_errno(error, r, "no definition of kernel %s", name) :
-			       r;
+		return error && error->id == POPCORN_ERROR_NONE
+			       ? popcorn_error_set_errno(error, r, "no definition of kernel %s",
+							 name)
+			       : r;
 	r = boot_check(manager->config, def, error);
 	if (r >= 0)
 		r = new_boot(manager, name, def, from_file, 0, &job, error);
@@ -334,13 +338,14 @@ static int new_end(struct kernel *kernel, enum job_type type, uint64_t timeout_u
 	int r;
 
 	if (before && !job_can_be_superseded(before, type))
-		return popcorn_error_set(error, POPCORN_ERROR_BUSY,
-					 "kernel %s has a %s job under way; try again when it has ended",
-					 kernel->name, job_type_to_string(before->type));
+		return popcorn_error_set(
+			error, POPCORN_ERROR_BUSY,
+			"kernel %s has a %s job under way; try again when it has ended",
+			kernel->name, job_type_to_string(before->type));
 	if (!before && !state_is_active(kernel->state) && !kernel_holds_resources(kernel))
 		return popcorn_error_set(error, POPCORN_ERROR_WRONG_STATE,
-					 "kernel %s is %s already; nothing is to be done", kernel->name,
-					 state_to_string(kernel->state));
+					 "kernel %s is %s already; nothing is to be done",
+					 kernel->name, state_to_string(kernel->state));
 	if (kernel_holds_resources(kernel)) {
 		r = manager_need_driver(manager, error);
 		if (r < 0)
@@ -387,9 +392,10 @@ int manager_release(struct manager *manager, struct kernel *kernel, uid_t uid, s
 	int r;
 
 	if (kernel->job)
-		return popcorn_error_set(error, POPCORN_ERROR_BUSY,
-					 "kernel %s has a %s job under way; try again when it has ended",
-					 kernel->name, job_type_to_string(kernel->job->type));
+		return popcorn_error_set(
+			error, POPCORN_ERROR_BUSY,
+			"kernel %s has a %s job under way; try again when it has ended",
+			kernel->name, job_type_to_string(kernel->job->type));
 	if (state_is_active(kernel->state))
 		return popcorn_error_set(error, POPCORN_ERROR_WRONG_STATE,
 					 "kernel %s is %s; stop or kill it first", kernel->name,
@@ -435,7 +441,8 @@ static bool must_end(const struct job *job)
 		return false;
 	switch (job->type) {
 	case JOB_BOOT:
-		return strcmp(job->shown_step, "start") != 0 && strcmp(job->shown_step, "kernel") != 0 &&
+		return strcmp(job->shown_step, "start") != 0 &&
+		       strcmp(job->shown_step, "kernel") != 0 &&
 		       strcmp(job->shown_step, "agent") != 0;
 	case JOB_STOP:
 		return strcmp(job->shown_step, "release") == 0;
@@ -465,7 +472,8 @@ void manager_job_gone(struct manager *manager)
 	sd_event_exit(manager->event, 0);
 }
 
-static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info,
+			void *userdata)
 {
 	struct manager *manager = userdata;
 	const uint64_t one = 1;
@@ -498,7 +506,9 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
 			 &(struct log_fields){ .id = LOG_ID_CONFIG,
 					       .error = popcorn_error_name(error.id) },
 			 "the configuration stays as it was: %s", error.text);
-		sd_notify(false, "READY=1\nSTATUS=The configuration has an error; the one before is used.");
+		sd_notify(
+			false,
+			"READY=1\nSTATUS=The configuration has an error; the one before is used.");
 		return 0;
 	}
 	if (manager->resources)
@@ -546,10 +556,12 @@ int manager_new(const struct manager_options *options, struct manager **ret,
 
 	r = record_load_all(manager);
 	if (r < 0) {
-		popcorn_error_set_errno(error, r, "can't read the records in %s/kernels", options->run);
+		popcorn_error_set_errno(error, r, "can't read the records in %s/kernels",
+					options->run);
 		goto fail;
 	}
-	r = options->session_bus ? sd_bus_open_user(&manager->bus) : sd_bus_open_system(&manager->bus);
+	r = options->session_bus ? sd_bus_open_user(&manager->bus)
+				 : sd_bus_open_system(&manager->bus);
 	if (r >= 0)
 		r = sd_bus_attach_event(manager->bus, manager->event, SD_EVENT_PRIORITY_NORMAL);
 	if (r >= 0)

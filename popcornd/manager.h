@@ -20,28 +20,28 @@
 #include "operations.h"
 #include "resources.h"
 
-#define BUS_NAME	  "org.popcornlinux.Popcorn1"
-#define BUS_PATH	  "/org/popcornlinux/Popcorn1"
-#define BUS_KERNEL_PATH	  BUS_PATH "/kernel"
-#define BUS_JOB_PATH	  BUS_PATH "/job"
+#define BUS_NAME "org.popcornlinux.Popcorn1"
+#define BUS_PATH "/org/popcornlinux/Popcorn1"
+#define BUS_KERNEL_PATH BUS_PATH "/kernel"
+#define BUS_JOB_PATH BUS_PATH "/job"
 #define MANAGER_INTERFACE BUS_NAME ".Manager"
-#define KERNEL_INTERFACE  BUS_NAME ".Kernel"
-#define JOB_INTERFACE	  BUS_NAME ".Job"
+#define KERNEL_INTERFACE BUS_NAME ".Kernel"
+#define JOB_INTERFACE BUS_NAME ".Job"
 
 /*
  * What clients can make grow. A job is a thread and the memory of a boot image; a record without
  * a kernel is up to 512 KiB of saved logs in /run; a waiting request is a message and, if it looks
  * at images, a thread.
  */
-#define JOBS_MAX	      64
-#define JOBS_PER_USER_MAX     16
-#define RECORDS_MAX	      64
-#define REQUESTS_MAX	      64
+#define JOBS_MAX 64
+#define JOBS_PER_USER_MAX 16
+#define RECORDS_MAX 64
+#define REQUESTS_MAX 64
 #define REQUESTS_PER_USER_MAX 16
 
 /* What is kept of a console and of a kernel log after the kernel's memory is gone. */
 #define SAVED_CONSOLE_MAX (256U * 1024)
-#define SAVED_LOG_MAX	  (256U * 1024)
+#define SAVED_LOG_MAX (256U * 1024)
 
 struct manager_options {
 	bool session_bus;	 /* instead of the system bus */
@@ -151,14 +151,14 @@ int bus_append_text(sd_bus_message *message, const char *text);
  * >= 0, or returns < 0 with @error set, which is then replied. @name is the kernel's, given to
  * polkit as detail "kernel".
  */
-#define ACTION_BOOT    "org.popcornlinux.popcorn1.boot"
-#define ACTION_STOP    "org.popcornlinux.popcorn1.stop"
+#define ACTION_BOOT "org.popcornlinux.popcorn1.boot"
+#define ACTION_STOP "org.popcornlinux.popcorn1.stop"
 #define ACTION_CONSOLE "org.popcornlinux.popcorn1.console"
 
 typedef int (*authorized_function)(struct manager *manager, sd_bus_message *message, uid_t uid,
 				   struct popcorn_error *error);
-int authorize(struct manager *manager, sd_bus_message *message, const char *action, const char *name,
-	      authorized_function then);
+int authorize(struct manager *manager, sd_bus_message *message, const char *action,
+	      const char *name, authorized_function then);
 /* Is the caller root (or, on a session bus, this very user)? */
 int sender_is_root(sd_bus_message *message, uid_t *ret_uid);
 

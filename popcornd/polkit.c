@@ -38,10 +38,11 @@ int request_new(struct manager *manager, sd_bus_message *message, uid_t uid, str
 
 	if (manager->n_requests >= REQUESTS_MAX ||
 	    (uid != 0 && requests_of(manager, uid) >= REQUESTS_PER_USER_MAX))
-		return popcorn_error_set(error, POPCORN_ERROR_LIMIT,
-					 "too many requests wait for an answer (%u, and %u of one user, are "
-					 "the limits); try again when some have been answered",
-					 REQUESTS_MAX, REQUESTS_PER_USER_MAX);
+		return popcorn_error_set(
+			error, POPCORN_ERROR_LIMIT,
+			"too many requests wait for an answer (%u, and %u of one user, are "
+			"the limits); try again when some have been answered",
+			REQUESTS_MAX, REQUESTS_PER_USER_MAX);
 	request = calloc(1, sizeof(*request));
 	if (!request)
 		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
@@ -82,7 +83,8 @@ static int on_polkit_reply(sd_bus_message *reply, void *userdata, sd_bus_error *
 
 	if (sd_bus_message_is_method_error(reply, NULL))
 		r = refuse(&error, request->action,
-			   "polkit does not answer, so only root may; is polkitd installed and running?");
+			   "polkit does not answer, so only root may; is polkitd installed and "
+			   "running?");
 	else {
 		r = sd_bus_message_enter_container(reply, 'r', "bba{ss}");
 		if (r >= 0)
@@ -90,11 +92,13 @@ static int on_polkit_reply(sd_bus_message *reply, void *userdata, sd_bus_error *
 		if (r < 0)
 			r = refuse(&error, request->action, "polkit's answer is not understood");
 		else if (!authorized)
-			r = popcorn_error_set(&error, POPCORN_ERROR_NOT_AUTHORIZED,
-					      challenge ?
-						      "the caller would have to authenticate for this, and did "
-						      "not; ask with an authentication agent, or as root" :
-						      "polkit says that the caller may not do this; ask as root");
+			r = popcorn_error_set(
+				&error, POPCORN_ERROR_NOT_AUTHORIZED,
+				challenge
+					? "the caller would have to authenticate for this, and did "
+					  "not; ask with an authentication agent, or as root"
+					: "polkit says that the caller may not do this; ask as "
+					  "root");
 	}
 	/* Out of the count before @then, which may need a request of its own. */
 	request->slot = sd_bus_slot_unref(request->slot);
@@ -109,8 +113,8 @@ static int on_polkit_reply(sd_bus_message *reply, void *userdata, sd_bus_error *
 	return 1;
 }
 
-int authorize(struct manager *manager, sd_bus_message *message, const char *action, const char *name,
-	      authorized_function then)
+int authorize(struct manager *manager, sd_bus_message *message, const char *action,
+	      const char *name, authorized_function then)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
 	struct popcorn_error error = {};
@@ -140,12 +144,11 @@ int authorize(struct manager *manager, sd_bus_message *message, const char *acti
 					   "org.freedesktop.PolicyKit1.Authority",
 					   "CheckAuthorization");
 	if (r >= 0)
-		r = sd_bus_message_append(call, "(sa{sv})sa{ss}us", "system-bus-name", 1, "name", "s",
-					  sd_bus_message_get_sender(message), action, 1, "kernel", name,
-					  sd_bus_message_get_allow_interactive_authorization(message) > 0 ?
-						  1U :
-						  0U,
-					  "");
+		r = sd_bus_message_append(
+			call, "(sa{sv})sa{ss}us", "system-bus-name", 1, "name", "s",
+			sd_bus_message_get_sender(message), action, 1, "kernel", name,
+			sd_bus_message_get_allow_interactive_authorization(message) > 0 ? 1U : 0U,
+			"");
 	/* As long as a person needs to type a password; polkit ends it when the caller leaves. */
 	if (r >= 0)
 		r = sd_bus_call_async(manager->bus, &request->slot, call, on_polkit_reply, request,

@@ -461,7 +461,8 @@ int record_load_all(struct manager *manager)
 			continue;
 		r = load(manager, dirfd(dir), entry->d_name);
 		if (r < 0) {
-			log_warning("the record of kernel %s is damaged (%s); what the driver knows of it "
+			log_warning("the record of kernel %s is damaged (%s); what the driver "
+				    "knows of it "
 				    "is used instead",
 				    entry->d_name, strerror(-r));
 			unlinkat(dirfd(dir), entry->d_name, 0);

@@ -10,10 +10,10 @@
 #include "log.h"
 #include "util.h"
 
-#define SYSTEMD_NAME	  "org.freedesktop.systemd1"
-#define SYSTEMD_PATH	  "/org/freedesktop/systemd1"
+#define SYSTEMD_NAME "org.freedesktop.systemd1"
+#define SYSTEMD_PATH "/org/freedesktop/systemd1"
 #define SYSTEMD_UNIT_PATH SYSTEMD_PATH "/unit"
-#define SYSTEMD_MANAGER	  SYSTEMD_NAME ".Manager"
+#define SYSTEMD_MANAGER SYSTEMD_NAME ".Manager"
 
 /* Callbacks get the job's id: the job may be gone when they are called. */
 static void *id_to_pointer(uint32_t id)
@@ -34,7 +34,8 @@ static void fail(struct job *job, enum popcorn_error_id id, const char *why)
 {
 	struct popcorn_error error = {};
 
-	popcorn_error_set(&error, id, "systemd could not start %s: %s; 'systemctl status %s' says more",
+	popcorn_error_set(&error, id,
+			  "systemd could not start %s: %s; 'systemctl status %s' says more",
 			  job->kernel->unit, why, job->kernel->unit);
 	job_fail(job, &error);
 }
@@ -199,8 +200,8 @@ void unit_stop(struct manager *manager, const char *unit, uint32_t job_id,
 	}
 	if (r >= 0)
 		r = sd_bus_call_method_async(manager->bus, NULL, SYSTEMD_NAME, SYSTEMD_PATH,
-					     SYSTEMD_MANAGER, "StopUnit", call ? on_stopped : NULL, call,
-					     "ss", unit, "replace");
+					     SYSTEMD_MANAGER, "StopUnit", call ? on_stopped : NULL,
+					     call, "ss", unit, "replace");
 	if (r < 0) {
 		free(call);
 		if (then)
@@ -215,11 +216,11 @@ int unit_init(struct manager *manager)
 	the_manager = manager;
 	if (manager->options->no_units)
 		return 0;
-	r = sd_bus_match_signal_async(manager->bus, NULL, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER,
-				      "JobRemoved", on_job_removed, NULL, manager);
+	r = sd_bus_match_signal_async(manager->bus, NULL, SYSTEMD_NAME, SYSTEMD_PATH,
+				      SYSTEMD_MANAGER, "JobRemoved", on_job_removed, NULL, manager);
 	if (r < 0)
 		return r;
 	/* Without it systemd sends no signals. An error is told when a unit is to be started. */
-	return sd_bus_call_method_async(manager->bus, NULL, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER,
-					"Subscribe", NULL, NULL, "");
+	return sd_bus_call_method_async(manager->bus, NULL, SYSTEMD_NAME, SYSTEMD_PATH,
+					SYSTEMD_MANAGER, "Subscribe", NULL, NULL, "");
 }

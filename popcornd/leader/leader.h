@@ -10,10 +10,10 @@
  * Exit codes; popcorn@.service says what systemd makes of them (RestartForceExitStatus=,
  * RestartPreventExitStatus=).
  */
-#define EXIT_ENDED	0   /* stopped by somebody, or it powered itself off */
-#define EXIT_AGAIN	1   /* crashed or failed, and its definition says restart = "on-failure" */
-#define EXIT_NOT_AGAIN	78  /* failed, and starting it again is not wanted or of no use */
-#define EXIT_REBOOT	133 /* it asked for a reboot, which is a boot */
+#define EXIT_ENDED 0	  /* stopped by somebody, or it powered itself off */
+#define EXIT_AGAIN 1	  /* crashed or failed, and its definition says restart = "on-failure" */
+#define EXIT_NOT_AGAIN 78 /* failed, and starting it again is not wanted or of no use */
+#define EXIT_REBOOT 133	  /* it asked for a reboot, which is a boot */
 
 /*
  * console.c: what a kernel writes, cleaned, to the standard output, which is the journal.
@@ -21,7 +21,7 @@
 
 /* What survives the leader, in its runtime folder: the end of what was printed already. */
 #define PRINTED_MAGIC 0x4e524350U /* "PCRN" */
-#define PRINTED_MAX   4096U
+#define PRINTED_MAX 4096U
 
 struct printed {
 	uint32_t magic;

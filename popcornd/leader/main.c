@@ -26,10 +26,10 @@
 #include "error.h"
 #include "leader.h"
 
-#define BUS_NAME	  "org.popcornlinux.Popcorn1"
-#define BUS_PATH	  "/org/popcornlinux/Popcorn1"
+#define BUS_NAME "org.popcornlinux.Popcorn1"
+#define BUS_PATH "/org/popcornlinux/Popcorn1"
 #define MANAGER_INTERFACE BUS_NAME ".Manager"
-#define KERNEL_INTERFACE  BUS_NAME ".Kernel"
+#define KERNEL_INTERFACE BUS_NAME ".Kernel"
 
 /* A popcornd that dies of our call each time is not asked for ever. */
 #define TRIES_MAX 5
@@ -51,8 +51,8 @@ struct leader {
 	bool found_place; /* what the leader before us printed has been passed by */
 
 	unsigned tries;
-	bool resumed;	/* systemd restarted us while the kernel went on */
-	bool launched;	/* popcornd answered: the kernel's state is about our kernel */
+	bool resumed;  /* systemd restarted us while the kernel went on */
+	bool launched; /* popcornd answered: the kernel's state is about our kernel */
 	bool ready, registered, stopping, ended;
 	char restart[16];
 	int exit_code;
@@ -65,8 +65,8 @@ static int call(struct leader *leader, const char *method, sd_bus_message_handle
 	int r;
 
 	va_start(ap, types);
-	r = sd_bus_call_method_asyncv(leader->bus, NULL, BUS_NAME, BUS_PATH, MANAGER_INTERFACE, method,
-				      callback, leader, types, ap);
+	r = sd_bus_call_method_asyncv(leader->bus, NULL, BUS_NAME, BUS_PATH, MANAGER_INTERFACE,
+				      method, callback, leader, types, ap);
 	va_end(ap);
 	return r;
 }
@@ -201,7 +201,8 @@ static int on_console_opened(sd_bus_message *reply, void *userdata, sd_bus_error
 	leader->console_fd = fd;
 	leader->found_place = false;
 	/* A saved console is a file, which has no events and all of its bytes. */
-	if (sd_event_add_io(leader->event, &leader->console_source, fd, EPOLLIN, on_console, leader) < 0) {
+	if (sd_event_add_io(leader->event, &leader->console_source, fd, EPOLLIN, on_console,
+			    leader) < 0) {
 		while (pump(leader, fd) > 0)
 			;
 		close_console(leader);
@@ -250,9 +251,9 @@ static void register_machine(struct leader *leader)
 	if (leader->registered)
 		return;
 	leader->registered = true;
-	if (sd_bus_message_new_method_call(leader->bus, &m, "org.freedesktop.machine1",
-					   "/org/freedesktop/machine1", "org.freedesktop.machine1.Manager",
-					   "RegisterMachine") < 0 ||
+	if (sd_bus_message_new_method_call(
+		    leader->bus, &m, "org.freedesktop.machine1", "/org/freedesktop/machine1",
+		    "org.freedesktop.machine1.Manager", "RegisterMachine") < 0 ||
 	    sd_bus_message_append(m, "s", leader->name) < 0 ||
 	    sd_bus_message_append_array(m, 'y', NULL, 0) < 0 ||
 	    sd_bus_message_append(m, "ssus", "popcorn", "vm", (uint32_t)getpid(), "") < 0)
@@ -269,7 +270,8 @@ static bool is_one_of(const char *s, const char *const *list)
 }
 
 /* Reasons that are the same the next time, or were somebody's wish. */
-static const char *const hopeless[] = { "image", "cancelled", "abi", "cpu-stuck", "primary-down", NULL };
+static const char *const hopeless[] = { "image",     "cancelled",    "abi",
+					"cpu-stuck", "primary-down", NULL };
 
 static int exit_code(const struct leader *leader, const char *state, const char *reason)
 {
@@ -278,7 +280,8 @@ static int exit_code(const struct leader *leader, const char *state, const char 
 	if (strcmp(state, "stopped") == 0) {
 		if (strcmp(reason, "reboot") == 0)
 			return EXIT_REBOOT;
-		return leader->ready || strcmp(reason, "cancelled") != 0 ? EXIT_ENDED : EXIT_NOT_AGAIN;
+		return leader->ready || strcmp(reason, "cancelled") != 0 ? EXIT_ENDED
+									 : EXIT_NOT_AGAIN;
 	}
 	if (strcmp(leader->restart, "on-failure") != 0 || is_one_of(reason, hopeless))
 		return EXIT_NOT_AGAIN;
@@ -393,9 +396,9 @@ static int on_launched(sd_bus_message *reply, void *userdata, sd_bus_error *unus
 	if (error) {
 		fprintf(stderr, "kernel %s can't be launched: %s\n", leader->name, error->message);
 		sd_notifyf(false, "STATUS=%s", error->message);
-		leave(leader, leader->stopping	     ? EXIT_ENDED :
-			      is_unanswered(error) ? EXIT_AGAIN :
-						     EXIT_NOT_AGAIN);
+		leave(leader, leader->stopping	     ? EXIT_ENDED
+			      : is_unanswered(error) ? EXIT_AGAIN
+						     : EXIT_NOT_AGAIN);
 		return 0;
 	}
 	leader->tries = 0;
@@ -447,8 +450,8 @@ static int on_resumed(sd_bus_message *reply, void *userdata, sd_bus_error *unuse
 		return launch(leader);
 	if (error && ++leader->tries < TRIES_MAX)
 		return sd_bus_call_method_async(leader->bus, NULL, BUS_NAME, leader->path,
-						"org.freedesktop.DBus.Properties", "GetAll", on_resumed,
-						leader, "s", KERNEL_INTERFACE);
+						"org.freedesktop.DBus.Properties", "GetAll",
+						on_resumed, leader, "s", KERNEL_INTERFACE);
 	if (error) {
 		fprintf(stderr, "popcornd can't be reached: %s\n", error->message);
 		leave(leader, EXIT_AGAIN);
@@ -492,7 +495,8 @@ static int ask_stop(struct leader *leader)
 	return call(leader, "Stop", on_stop_asked, "st", leader->name, UINT64_C(0));
 }
 
-static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info,
+			void *userdata)
 {
 	struct leader *leader = userdata;
 
@@ -516,8 +520,8 @@ static int map_printed(struct leader *leader)
 		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd >= 0) {
 		if (ftruncate(fd, sizeof(*leader->printed)) >= 0)
-			p = mmap(NULL, sizeof(*leader->printed), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-				 0);
+			p = mmap(NULL, sizeof(*leader->printed), PROT_READ | PROT_WRITE, MAP_SHARED,
+				 fd, 0);
 		close(fd);
 	}
 	if (p == MAP_FAILED) {
@@ -564,8 +568,8 @@ static int run(struct leader *leader)
 
 	/* Before the call, whose effects they tell. */
 	snprintf(match, sizeof(match),
-		 "type='signal',sender='" BUS_NAME "',path='" BUS_PATH "',interface='" MANAGER_INTERFACE
-		 "',member='StateChanged',arg0='%s'",
+		 "type='signal',sender='" BUS_NAME "',path='" BUS_PATH
+		 "',interface='" MANAGER_INTERFACE "',member='StateChanged',arg0='%s'",
 		 leader->name);
 	r = sd_bus_add_match_async(leader->bus, NULL, match, on_state_changed, NULL, leader);
 	if (r >= 0)
@@ -579,8 +583,8 @@ static int run(struct leader *leader)
 	if (leader->resumed) {
 		/* The same as a reply to GetAll at any other time, but for what it means. */
 		r = sd_bus_call_method_async(leader->bus, NULL, BUS_NAME, leader->path,
-					     "org.freedesktop.DBus.Properties", "GetAll", on_resumed,
-					     leader, "s", KERNEL_INTERFACE);
+					     "org.freedesktop.DBus.Properties", "GetAll",
+					     on_resumed, leader, "s", KERNEL_INTERFACE);
 	} else {
 		r = launch(leader);
 	}
@@ -593,7 +597,8 @@ int main(int argc, char **argv)
 	int r;
 
 	if (argc != 2 || strchr(argv[1], '\'')) {
-		fprintf(stderr, "Usage: %s NAME\n\nStarted by systemd as popcorn@NAME.service.\n", argv[0]);
+		fprintf(stderr, "Usage: %s NAME\n\nStarted by systemd as popcorn@NAME.service.\n",
+			argv[0]);
 		return EXIT_NOT_AGAIN;
 	}
 	leader.name = argv[1];

@@ -20,13 +20,13 @@
 #include "run.h"
 #include "util.h"
 
-#define BUS_NAME  "org.popcornlinux.Popcorn1"
-#define BUS_PATH  "/org/popcornlinux/Popcorn1"
-#define MANAGER	  BUS_NAME ".Manager"
-#define KERNEL	  BUS_NAME ".Kernel"
-#define JOB	  BUS_NAME ".Job"
-#define ERROR(e)  BUS_NAME ".Error." e
-#define DEADLINE  (60 * USEC_PER_SEC)
+#define BUS_NAME "org.popcornlinux.Popcorn1"
+#define BUS_PATH "/org/popcornlinux/Popcorn1"
+#define MANAGER BUS_NAME ".Manager"
+#define KERNEL BUS_NAME ".Kernel"
+#define JOB BUS_NAME ".Job"
+#define ERROR(e) BUS_NAME ".Error." e
+#define DEADLINE (60 * USEC_PER_SEC)
 
 static struct fake *fake;
 static pid_t bus_pid, daemon_pid;
@@ -92,7 +92,8 @@ static void start_bus(void)
 		char print[32];
 
 		snprintf(print, sizeof(print), "--print-address=%d", fds[1]);
-		execlp("dbus-daemon", "dbus-daemon", option, "--nofork", "--nopidfile", print, NULL);
+		execlp("dbus-daemon", "dbus-daemon", option, "--nofork", "--nopidfile", print,
+		       NULL);
 		_exit(127);
 	}
 	close(fds[1]);
@@ -143,7 +144,8 @@ static void process(bool (*until)(const void *), const void *arg)
 static bool has_name(const void *arg)
 {
 	return sd_bus_call_method(bus, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-				  "org.freedesktop.DBus", "GetNameOwner", NULL, NULL, "s", BUS_NAME) >= 0;
+				  "org.freedesktop.DBus", "GetNameOwner", NULL, NULL, "s",
+				  BUS_NAME) >= 0;
 }
 
 static bool has_no_name(const void *arg)
@@ -157,8 +159,8 @@ static void start_daemon(void)
 	if (daemon_pid == 0) {
 		char config[PATH_MAX + 32], kernels[PATH_MAX + 32], sysfs[PATH_MAX + 32];
 		char run[PATH_MAX + 32];
-		char *argv[] = { "popcornd", "--bus=session", "--no-units", config, kernels, sysfs, run,
-				 NULL };
+		char *argv[] = { "popcornd", "--bus=session", "--no-units", config,
+				 kernels,    sysfs,	      run,	    NULL };
 
 		snprintf(config, sizeof(config), "--config=%s/popcornd.conf", fake->root);
 		snprintf(kernels, sizeof(kernels), "--kernels=%s/kernels", fake->root);
@@ -189,9 +191,11 @@ static void connect_bus(void)
 	ck_assert_int_ge(sd_bus_set_bus_client(bus, true), 0);
 	ck_assert_int_ge(sd_bus_start(bus), 0);
 	ck_assert_int_ge(sd_bus_match_signal(bus, NULL, NULL, BUS_PATH, MANAGER, "JobRemoved",
-					     on_job_removed, NULL), 0);
+					     on_job_removed, NULL),
+			 0);
 	ck_assert_int_ge(sd_bus_match_signal(bus, NULL, NULL, BUS_PATH, MANAGER, "StateChanged",
-					     on_state_changed, NULL), 0);
+					     on_state_changed, NULL),
+			 0);
 }
 
 static void make(void)
@@ -232,7 +236,8 @@ static const char *call(const char *method, const char *types, ...)
 
 	/* The next daemon begins with the same ids. */
 	ended_job[0] = '\0';
-	ck_assert_int_ge(sd_bus_message_new_method_call(bus, &m, BUS_NAME, BUS_PATH, MANAGER, method), 0);
+	ck_assert_int_ge(
+		sd_bus_message_new_method_call(bus, &m, BUS_NAME, BUS_PATH, MANAGER, method), 0);
 	va_start(ap, types);
 	ck_assert_int_ge(sd_bus_message_appendv(m, types, ap), 0);
 	va_end(ap);
@@ -310,8 +315,9 @@ static char *list(void)
 	char *text;
 	FILE *f = open_memstream(&text, &size);
 
-	ck_assert_int_ge(sd_bus_call_method(bus, BUS_NAME, BUS_PATH, MANAGER, "List", NULL, &reply, NULL),
-			 0);
+	ck_assert_int_ge(
+		sd_bus_call_method(bus, BUS_NAME, BUS_PATH, MANAGER, "List", NULL, &reply, NULL),
+		0);
 	ck_assert_int_ge(sd_bus_message_enter_container(reply, 'a', "(sussuto)"), 0);
 	while (sd_bus_message_read(reply, "(sussuto)", &name, &id, &state, &reason, &cpus, &memory,
 				   &path) > 0)
@@ -375,15 +381,18 @@ START_TEST(test_refused)
 	refused(call("Boot", "sa{sv}", "a", 1, "Cpus", "s", "two"), ERROR("InvalidArgument"));
 	refused(call("Boot", "sa{sv}", "a", 1, "Cpus", "s", "0"), ERROR("CpuIsBootCpu"));
 	refused(call("Boot", "sa{sv}", "a", 1, "Cpus", "s", "99"), ERROR("CpuUnknown"));
-	refused(call("Boot", "sa{sv}", "a", 1, "Memory", "t", UINT64_C(1)), ERROR("MemoryTooSmall"));
-	refused(call("Boot", "sa{sv}", "a", 1, "Memory", "t", UINT64_C(1) << 46), ERROR("NoFreeMemory"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Memory", "t", UINT64_C(1)),
+		ERROR("MemoryTooSmall"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Memory", "t", UINT64_C(1) << 46),
+		ERROR("NoFreeMemory"));
 	refused(call("Boot", "sa{sv}", "a", 1, "Kernel", "s", "vmlinuz"), ERROR("InvalidArgument"));
 	refused(call("Boot", "sa{sv}", "a", 1, "Kernel", "s", "/nothing"), ERROR("ImageNotFound"));
 	refused(call("Boot", "sa{sv}", "a", 1, "Initrd", "s", "/nothing"), ERROR("InitrdNotFound"));
 	refused(call("Boot", "sa{sv}", "a", 1, "CommandLine", "s", "two\nlines"),
 		ERROR("InvalidArgument"));
 	refused(call("Boot", "sa{sv}", "a", 1, "Restart", "s", "always"), ERROR("InvalidArgument"));
-	refused(call("Boot", "sa{sv}", "a", 1, "Timeout", "t", UINT64_MAX), ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Timeout", "t", UINT64_MAX),
+		ERROR("InvalidArgument"));
 	refused(call("Launch", "s", "none"), ERROR("NoSuchKernel"));
 	refused(call("GetKernel", "s", "none"), ERROR("NoSuchKernel"));
 	refused(call("GetJob", "u", 77), ERROR("NoSuchJob"));
@@ -432,7 +441,8 @@ START_TEST(test_cancel)
 {
 	const char *job = boot_slowly("db0");
 
-	ck_assert_int_ge(sd_bus_call_method(bus, BUS_NAME, job, JOB, "Cancel", NULL, NULL, NULL), 0);
+	ck_assert_int_ge(sd_bus_call_method(bus, BUS_NAME, job, JOB, "Cancel", NULL, NULL, NULL),
+			 0);
 	ends(job, "cancelled", ERROR("Cancelled"));
 	is("db0", "State", "stopped");
 	is("db0", "Reason", "cancelled");
@@ -508,7 +518,8 @@ static void goes(const char *name, enum popcorn_state state, enum popcorn_reason
 	kernel->script[0] = state;
 	kernel->n_script = 1;
 	/* Which reads its status; the log itself can't be had of a fake. */
-	sd_bus_call_method(bus, BUS_NAME, BUS_PATH, MANAGER, "OpenKernelLog", NULL, NULL, "s", name);
+	sd_bus_call_method(bus, BUS_NAME, BUS_PATH, MANAGER, "OpenKernelLog", NULL, NULL, "s",
+			   name);
 }
 
 START_TEST(test_crash)
@@ -846,7 +857,8 @@ static char *normalize(const char *xml)
 			length = strcspn(p, "=") + 2;
 			length += strcspn(p + length, "\"") + 1;
 			ck_assert_uint_lt(n, ARRAY_SIZE(attributes));
-			snprintf(attributes[n++].text, sizeof(attributes[0].text), " %.*s", (int)length, p);
+			snprintf(attributes[n++].text, sizeof(attributes[0].text), " %.*s",
+				 (int)length, p);
 			p += length;
 		}
 		qsort(attributes, n, sizeof(attributes[0]), compare);
@@ -883,8 +895,10 @@ static void same_interface(const char *path, const char *interface)
 	const char *xml;
 	size_t size;
 
-	ck_assert_int_ge(sd_bus_call_method(bus, BUS_NAME, path, "org.freedesktop.DBus.Introspectable",
-					    "Introspect", NULL, &reply, NULL), 0);
+	ck_assert_int_ge(sd_bus_call_method(bus, BUS_NAME, path,
+					    "org.freedesktop.DBus.Introspectable", "Introspect",
+					    NULL, &reply, NULL),
+			 0);
 	ck_assert_int_gt(sd_bus_message_read(reply, "s", &xml), 0);
 	ck_assert_int_eq(read_file(getenv("POPCORN_XML"), 1 << 20, &file, &size), 0);
 	is = interface_of(xml, interface);
@@ -909,8 +923,10 @@ START_TEST(test_object_manager)
 	unsigned n = 0;
 
 	boot("a.b");
-	ck_assert_int_ge(sd_bus_call_method(bus, BUS_NAME, BUS_PATH, "org.freedesktop.DBus.ObjectManager",
-					    "GetManagedObjects", NULL, &reply, NULL), 0);
+	ck_assert_int_ge(sd_bus_call_method(bus, BUS_NAME, BUS_PATH,
+					    "org.freedesktop.DBus.ObjectManager",
+					    "GetManagedObjects", NULL, &reply, NULL),
+			 0);
 	ck_assert_int_ge(sd_bus_message_enter_container(reply, 'a', "{oa{sa{sv}}}"), 0);
 	while (sd_bus_message_enter_container(reply, 'e', "oa{sa{sv}}") > 0) {
 		ck_assert_int_gt(sd_bus_message_read(reply, "o", &path), 0);
