@@ -13,11 +13,11 @@
 struct resources {
 	const struct config *config;
 	struct driver *driver;
-	char *root;		/* of /sys and /proc: "" but for tests */
+	char *root; /* of /sys and /proc: "" but for tests */
 	char *leases;
 	uint64_t block_size;
 
-	pthread_mutex_t lock;	/* for all that follows */
+	pthread_mutex_t lock; /* for all that follows */
 	struct topology *topology;
 	struct claim *claims;
 	hwloc_bitmap_t busy_cpus;
@@ -26,18 +26,18 @@ struct resources {
 
 struct claim {
 	struct resources *resources;
-	struct claim *next;	/* resources->lock */
+	struct claim *next; /* resources->lock */
 	char name[POPCORN_NAME_MAX];
 	uint64_t memory;
-	uint64_t need, wish;	/* how long the first range must and should be */
+	uint64_t need, wish; /* how long the first range must and should be */
 	uint32_t *cpus;
 	unsigned *cpu_nodes;
 	size_t n_cpus;
 	uint64_t offlined, contig; /* bytes that are taken; written under resources->lock */
-	struct block *blocks;	/* as in the lease */
+	struct block *blocks;	   /* as in the lease */
 	size_t n_blocks, blocks_room;
-	bool leased;		/* there may be a lease file */
-	bool given;		/* the driver has got something */
+	bool leased; /* there may be a lease file */
+	bool given;  /* the driver has got something */
 
 	/* What claim_partition() hands out. */
 	struct image_cpu *image_cpus;
@@ -52,9 +52,9 @@ static inline void unlockp(pthread_mutex_t **lock)
 }
 
 /* Until the end of the block. */
-#define LOCK(r)                                                                   \
-	_cleanup_(unlockp) pthread_mutex_t *locked_ =                             \
-		(pthread_mutex_lock(&(r)->lock), &(r)->lock);                     \
+#define LOCK(r)                                               \
+	_cleanup_(unlockp) pthread_mutex_t *locked_ =         \
+		(pthread_mutex_lock(&(r)->lock), &(r)->lock); \
 	(void)locked_
 
 static inline void bitmap_freep(hwloc_bitmap_t *set)

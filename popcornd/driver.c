@@ -116,7 +116,8 @@ static int device_add_memory(struct driver *driver, int fd, uint32_t kind, uint6
 	return call(fd, POPCORN_IOC_ADD_MEMORY, &arg);
 }
 
-static int device_load(struct driver *driver, int fd, const struct popcorn_segment *segments, size_t n)
+static int device_load(struct driver *driver, int fd, const struct popcorn_segment *segments,
+		       size_t n)
 {
 	struct popcorn_load arg = {
 		.size = sizeof(arg),
@@ -253,8 +254,10 @@ int driver_open(const char *path, struct driver **ret, struct popcorn_error *err
 	device->driver.ops = &device_ops;
 	device->fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (device->fd < 0 && (errno == ENOENT || errno == ENXIO || errno == ENODEV))
-		return popcorn_error_set(error, POPCORN_ERROR_NO_DRIVER,
-			"%s is not there: the driver is not loaded; 'modprobe popcorn_kexec'", path);
+		return popcorn_error_set(
+			error, POPCORN_ERROR_NO_DRIVER,
+			"%s is not there: the driver is not loaded; 'modprobe popcorn_kexec'",
+			path);
 	if (device->fd < 0)
 		return popcorn_error_set_errno(error, errno, "can't open %s", path);
 
@@ -262,13 +265,17 @@ int driver_open(const char *path, struct driver **ret, struct popcorn_error *err
 	if (r == -ENOTTY || r == -EINVAL)
 		/* Whatever it is, it is not a popcorn driver, or one without this call. */
 		r = popcorn_error_set(error, POPCORN_ERROR_DRIVER_ABI,
-			"%s does not answer as the popcorn driver does (%s); install the driver and "
-			"popcornd of one version", path, strerror(-r));
+				      "%s does not answer as the popcorn driver does (%s); install "
+				      "the driver and "
+				      "popcornd of one version",
+				      path, strerror(-r));
 	else if (r < 0)
 		r = popcorn_error_set_errno(error, r, "%s does not say what it is", path);
 	else if (info.abi_version != POPCORN_ABI_VERSION)
-		r = popcorn_error_set(error, POPCORN_ERROR_DRIVER_ABI,
-			"the loaded driver speaks version %u, popcornd speaks version %u; install both "
+		r = popcorn_error_set(
+			error, POPCORN_ERROR_DRIVER_ABI,
+			"the loaded driver speaks version %u, popcornd speaks version %u; install "
+			"both "
 			"of one version, then 'modprobe -r popcorn_kexec; modprobe popcorn_kexec'",
 			info.abi_version, POPCORN_ABI_VERSION);
 	if (r < 0) {
@@ -298,7 +305,7 @@ void driver_status_done(struct popcorn_status *status)
 const char *state_to_string(enum popcorn_state state)
 {
 	switch (state) {
-#define X(sym, nr, name)           \
+#define X(sym, nr, name)          \
 	case POPCORN_STATE_##sym: \
 		return name;
 		POPCORN_STATES(X)
@@ -320,7 +327,7 @@ int state_from_string(const char *s)
 const char *reason_to_string(enum popcorn_reason reason)
 {
 	switch (reason) {
-#define X(sym, nr, name, text)      \
+#define X(sym, nr, name, text)     \
 	case POPCORN_REASON_##sym: \
 		return name;
 		POPCORN_REASONS(X)
@@ -332,7 +339,7 @@ const char *reason_to_string(enum popcorn_reason reason)
 const char *reason_to_text(enum popcorn_reason reason)
 {
 	switch (reason) {
-#define X(sym, nr, name, text)      \
+#define X(sym, nr, name, text)     \
 	case POPCORN_REASON_##sym: \
 		return text;
 		POPCORN_REASONS(X)

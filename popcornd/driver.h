@@ -20,13 +20,17 @@ struct driver_ops {
 	int (*open)(struct driver *driver, uint32_t id, int *ret_fd);
 	/* @ret is malloc'ed. */
 	int (*list)(struct driver *driver, uint32_t **ret_ids, size_t *ret_n);
-	int (*add_cpus)(struct driver *driver, int fd, const uint32_t *cpus, size_t n, uint32_t *ret_bad);
-	int (*add_memory)(struct driver *driver, int fd, uint32_t kind, uint64_t start, uint64_t length);
-	int (*load)(struct driver *driver, int fd, const struct popcorn_segment *segments, size_t n);
+	int (*add_cpus)(struct driver *driver, int fd, const uint32_t *cpus, size_t n,
+			uint32_t *ret_bad);
+	int (*add_memory)(struct driver *driver, int fd, uint32_t kind, uint64_t start,
+			  uint64_t length);
+	int (*load)(struct driver *driver, int fd, const struct popcorn_segment *segments,
+		    size_t n);
 	int (*start)(struct driver *driver, int fd, uint64_t entry, uint64_t boot_params,
 		     unsigned heartbeat_ms);
 	int (*stop)(struct driver *driver, int fd, uint32_t mode, uint32_t reason);
-	int (*release)(struct driver *driver, int fd, uint32_t *ret_kept_cpus, uint32_t *ret_kept_ranges);
+	int (*release)(struct driver *driver, int fd, uint32_t *ret_kept_cpus,
+		       uint32_t *ret_kept_ranges);
 	/* Arrays are malloc'ed and belong to the caller: driver_status_done(). */
 	int (*status)(struct driver *driver, int fd, struct popcorn_status *ret);
 	int (*console)(struct driver *driver, int fd, int flags, int *ret_fd);
@@ -44,7 +48,7 @@ struct driver *driver_free(struct driver *driver);
 /* Frees what the status' cpus, apicids and ranges point to. */
 void driver_status_done(struct popcorn_status *status);
 
-const char *state_to_string(enum popcorn_state state);	 /* "running" */
-int state_from_string(const char *s);			 /* -EINVAL */
+const char *state_to_string(enum popcorn_state state);	  /* "running" */
+int state_from_string(const char *s);			  /* -EINVAL */
 const char *reason_to_string(enum popcorn_reason reason); /* "panic" */
-const char *reason_to_text(enum popcorn_reason reason);	 /* "the kernel panicked" */
+const char *reason_to_text(enum popcorn_reason reason);	  /* "the kernel panicked" */

@@ -9,7 +9,7 @@
 #include "lease.h"
 #include "util.h"
 
-#define LEASE_VERSION  1
+#define LEASE_VERSION 1
 /* A line per block; a machine has some ten thousand blocks at most. */
 #define LEASE_SIZE_MAX (16U << 20)
 
@@ -27,13 +27,15 @@ int lease_write(const char *folder, const char *name, const struct lease *lease,
 		return -errno;
 	fprintf(f,
 		"# What popcornd took from the primary for the kernel of this file's name.\n"
-		"# Blocks that stay offline when the kernel is gone: popcornd onlines them when it\n"
+		"# Blocks that stay offline when the kernel is gone: popcornd onlines them when "
+		"it\n"
 		"# starts, or write online to /sys/devices/system/memory/memoryINDEX/state.\n"
 		"version = %d;\nmemory = %" PRIu64 "L;\ncpus = \"%s\";\nblocks = (",
 		LEASE_VERSION, lease->memory, cpus);
 	for (size_t i = 0; i < lease->n_blocks; i++)
-		fprintf(f, "%s\n\t{ index = %" PRIu64 "L; node = %u; zone = \"%s\"; }", i ? "," : "",
-			lease->blocks[i].index, lease->blocks[i].node, lease->blocks[i].zone);
+		fprintf(f, "%s\n\t{ index = %" PRIu64 "L; node = %u; zone = \"%s\"; }",
+			i ? "," : "", lease->blocks[i].index, lease->blocks[i].node,
+			lease->blocks[i].zone);
 	fprintf(f, "\n);\n");
 	/* /run is memory: what close() and rename() order is enough for a process that dies. */
 	if (fflush(f) != 0 || ferror(f))
@@ -52,7 +54,8 @@ static int read_block_entry(const config_setting_t *entry, struct block *ret)
 
 	if (!config_setting_lookup_int64(entry, "index", &index) || index < 0 ||
 	    !config_setting_lookup_int(entry, "node", &node) || node < 0 ||
-	    !config_setting_lookup_string(entry, "zone", &zone) || strlen(zone) >= sizeof(block.zone))
+	    !config_setting_lookup_string(entry, "zone", &zone) ||
+	    strlen(zone) >= sizeof(block.zone))
 		return -EINVAL;
 	block.index = (uint64_t)index;
 	block.node = (unsigned)node;
@@ -109,9 +112,11 @@ int lease_read(const char *folder, const char *name, struct lease *ret, struct p
 	r = config_read_string(&parsed, text) == CONFIG_TRUE ? read_lease(&parsed, ret) : -EINVAL;
 	config_destroy(&parsed);
 	if (r < 0)
-		return popcorn_error_set_errno(error, r,
+		return popcorn_error_set_errno(
+			error, r,
 			"the lease %s can't be understood; see which blocks in "
-			"/sys/devices/system/memory are offline, then remove it", path);
+			"/sys/devices/system/memory are offline, then remove it",
+			path);
 	return 0;
 }
 

@@ -11,14 +11,15 @@
 #include "memory.h"
 
 struct lease {
-	uint64_t memory;	/* bytes asked for */
-	struct block *blocks;	/* offline, or about to be, or about to be online again */
+	uint64_t memory;      /* bytes asked for */
+	struct block *blocks; /* offline, or about to be, or about to be online again */
 	size_t n_blocks;
 };
 
 /* @cpus is for the human reader. */
 int lease_write(const char *folder, const char *name, const struct lease *lease, const char *cpus);
 /* -ENOENT without an error: there is none. */
-int lease_read(const char *folder, const char *name, struct lease *ret, struct popcorn_error *error);
+int lease_read(const char *folder, const char *name, struct lease *ret,
+	       struct popcorn_error *error);
 void lease_done(struct lease *lease);
 int lease_remove(const char *folder, const char *name);

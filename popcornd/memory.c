@@ -14,7 +14,7 @@
 #include "util.h"
 
 #define MEMORY_DIR "/sys/devices/system/memory"
-#define NODE_DIR   "/sys/devices/system/node"
+#define NODE_DIR "/sys/devices/system/node"
 
 /* In kpageflags, but only in the kernel's private header. */
 #define KPF_RESERVED_BIT 32
@@ -86,7 +86,8 @@ static int read_block(const char *root, uint64_t index, struct block *ret)
 	if (r < 0)
 		return r;
 	/* For an online block the zone that it is in; "none" if it is in more than one. */
-	r = sysfs_read(root, zones, sizeof(zones), MEMORY_DIR "/memory%" PRIu64 "/valid_zones", index);
+	r = sysfs_read(root, zones, sizeof(zones), MEMORY_DIR "/memory%" PRIu64 "/valid_zones",
+		       index);
 	if (r == 0 && block.online && strlen(zones) < sizeof(block.zone))
 		strcpy(block.zone, zones);
 	*ret = block;
@@ -195,7 +196,8 @@ enum zone_rank block_rank(const struct block *block)
 int block_state(const char *root, uint64_t index, bool *ret_online)
 {
 	char state[32];
-	int r = sysfs_read(root, state, sizeof(state), MEMORY_DIR "/memory%" PRIu64 "/state", index);
+	int r = sysfs_read(root, state, sizeof(state), MEMORY_DIR "/memory%" PRIu64 "/state",
+			   index);
 
 	if (r < 0)
 		return r;
@@ -222,8 +224,9 @@ int block_offline(const char *root, uint64_t index, uint64_t deadline_usec, int 
 
 int block_online(const char *root, const struct block *block)
 {
-	const char *how = strcmp(block->zone, "Movable") == 0 ? "online_movable" :
-			  *block->zone ? "online_kernel" : "online";
+	const char *how = strcmp(block->zone, "Movable") == 0 ? "online_movable"
+			  : *block->zone		      ? "online_kernel"
+							      : "online";
 	char path[96];
 	bool online;
 	int r;
@@ -254,8 +257,8 @@ int page_map_open(const char *root)
 
 int page_map_count(int fd, uint64_t start, uint64_t length, struct page_counts *ret)
 {
-	const uint64_t fixed = FLAG(KPF_SLAB) | FLAG(KPF_PGTABLE) | FLAG(KPF_RESERVED_BIT) |
-			       FLAG(KPF_NOPAGE);
+	const uint64_t fixed =
+		FLAG(KPF_SLAB) | FLAG(KPF_PGTABLE) | FLAG(KPF_RESERVED_BIT) | FLAG(KPF_NOPAGE);
 	const uint64_t movable = FLAG(KPF_LRU) | FLAG(KPF_BUDDY) | FLAG(KPF_MMAP) | FLAG(KPF_ANON) |
 				 FLAG(KPF_HUGE) | FLAG(KPF_THP) | FLAG(KPF_OFFLINE) |
 				 FLAG(KPF_HWPOISON);

@@ -13,15 +13,15 @@
 enum zone_rank {
 	ZONE_RANK_MOVABLE, /* made for it */
 	ZONE_RANK_NORMAL,
-	ZONE_RANK_DMA32,   /* scarce for devices of the primary */
-	ZONE_RANK_NONE,	   /* not to be taken: block 0, the DMA zone, more than one zone, offline */
+	ZONE_RANK_DMA32, /* scarce for devices of the primary */
+	ZONE_RANK_NONE,	 /* not to be taken: block 0, the DMA zone, more than one zone, offline */
 };
 
 struct block {
-	uint64_t index;	 /* memory<index>; physical address = index * block size */
+	uint64_t index; /* memory<index>; physical address = index * block size */
 	unsigned node;
 	bool online;
-	char zone[16];	 /* where it comes back to: "Movable", "Normal", … or "" */
+	char zone[16]; /* where it comes back to: "Movable", "Normal", … or "" */
 };
 
 int block_size_read(const char *root, uint64_t *ret);
@@ -44,14 +44,14 @@ int block_online(const char *root, const struct block *block);
  * can't succeed: each try that fails costs time and lines in the kernel's log.
  */
 #define PAGE_SIZE_BYTES 4096
-#define UNIT_SIZE	0x200000 /* what is looked at in one piece */
+#define UNIT_SIZE 0x200000 /* what is looked at in one piece */
 
 struct page_counts {
 	unsigned fixed;	  /* pages that no one can move: slab, page tables, reserved, holes */
 	unsigned unknown; /* the kernel's own, or just about to be free */
 };
 
-int page_map_open(const char *root);	/* -1: it can't be read */
+int page_map_open(const char *root); /* -1: it can't be read */
 int page_map_count(int fd, uint64_t start, uint64_t length, struct page_counts *ret);
 
 /* Bytes that the primary could give without swapping: MemAvailable. UINT64_MAX if it does not say. */

@@ -14,7 +14,8 @@
  * started: image and initrd exist and are sound, modules for its version are there, the command
  * line fits. The errors of image.h, NO_MODULES, IMAGE_NOT_FOUND, INITRD_NOT_FOUND.
  */
-int boot_check(const struct config *config, const struct kernel_def *def, struct popcorn_error *error);
+int boot_check(const struct config *config, const struct kernel_def *def,
+	       struct popcorn_error *error);
 
 /*
  * create ▶ take ▶ build image ▶ LOAD ▶ START ▶ wait for "running". On failure everything is undone
@@ -35,7 +36,8 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
  */
 int stop_kernel(struct driver *driver, int fd, uint64_t timeout_usec,
 		const struct operation *operation, struct popcorn_error *error);
-int kill_kernel(struct driver *driver, int fd, enum popcorn_reason reason, struct popcorn_error *error);
+int kill_kernel(struct driver *driver, int fd, enum popcorn_reason reason,
+		struct popcorn_error *error);
 
 /* Driver's RELEASE, then resources_give_back(). CPU_STUCK if the driver keeps something. */
 int release_kernel(struct resources *resources, struct driver *driver, int fd, struct claim *claim,

@@ -57,9 +57,11 @@ int resources_new(const struct config *config, struct driver *driver, const char
 		return popcorn_error_set_errno(error, k, "can't make the folder %s", r->leases);
 	k = block_size_read(r->root, &r->block_size);
 	if (k < 0)
-		return popcorn_error_set_errno(error, k,
+		return popcorn_error_set_errno(
+			error, k,
 			"%s/sys/devices/system/memory does not tell the size of memory blocks; a "
-			"primary needs a kernel with memory hot-remove, which the distributions' have",
+			"primary needs a kernel with memory hot-remove, which the distributions' "
+			"have",
 			r->root);
 	k = topology_load(r->root, &r->topology);
 	if (k < 0)
@@ -140,8 +142,8 @@ bool claim_holds(const struct claim *claim)
 /* If all of it is not enough, image_build() has the right words for that. */
 static uint64_t piece_of(const struct claim *claim, uint64_t bytes)
 {
-	uint64_t rounded = (bytes + POPCORN_MEMORY_ALIGN - 1) / POPCORN_MEMORY_ALIGN *
-			   POPCORN_MEMORY_ALIGN;
+	uint64_t rounded =
+		(bytes + POPCORN_MEMORY_ALIGN - 1) / POPCORN_MEMORY_ALIGN * POPCORN_MEMORY_ALIGN;
 
 	return rounded < claim->memory ? rounded : claim->memory;
 }
@@ -186,23 +188,31 @@ static int check_wanted_cpu(const struct resources *r, unsigned cpu, hwloc_const
 {
 	if (!hwloc_bitmap_isset(present, cpu))
 		return popcorn_error_set(error, POPCORN_ERROR_CPU_UNKNOWN,
-			"CPU %u was asked for; the machine has CPUs %s", cpu, LIST_TEXT(present));
+					 "CPU %u was asked for; the machine has CPUs %s", cpu,
+					 LIST_TEXT(present));
 	if (cpu == 0)
 		return popcorn_error_set(error, POPCORN_ERROR_CPU_BOOT,
-			"CPU 0 was asked for; it booted the machine and stays with the primary; ask "
-			"for another one");
+					 "CPU 0 was asked for; it booted the machine and stays "
+					 "with the primary; ask "
+					 "for another one");
 	if (hwloc_bitmap_isset(r->busy_cpus, cpu))
 		return popcorn_error_set(error, POPCORN_ERROR_CPU_LENT,
-			"CPU %u was asked for; kernel '%s' has it; ask for another one, or stop that "
-			"kernel", cpu, cpu_owner(r, cpu));
+					 "CPU %u was asked for; kernel '%s' has it; ask for "
+					 "another one, or stop that "
+					 "kernel",
+					 cpu, cpu_owner(r, cpu));
 	if (hwloc_bitmap_isset(r->config->primary_cpus, cpu))
-		return popcorn_error_set(error, POPCORN_ERROR_CPU_KEPT,
+		return popcorn_error_set(
+			error, POPCORN_ERROR_CPU_KEPT,
 			"CPU %u was asked for; popcornd.conf keeps CPUs %s for the primary "
-			"(primary.cpus)", cpu, LIST_TEXT(r->config->primary_cpus));
+			"(primary.cpus)",
+			cpu, LIST_TEXT(r->config->primary_cpus));
 	if (!hwloc_bitmap_isset(online, cpu))
 		return popcorn_error_set(error, POPCORN_ERROR_CPU_OFFLINE,
-			"CPU %u was asked for; it is offline; 'echo 1 > " CPU_DIR "/cpu%u/online' "
-			"brings it online", cpu, cpu);
+					 "CPU %u was asked for; it is offline; 'echo 1 > " CPU_DIR
+					 "/cpu%u/online' "
+					 "brings it online",
+					 cpu, cpu);
 	return 0;
 }
 
@@ -261,8 +271,9 @@ static int sum_nodes(const struct resources *r, const struct block *blocks, size
 	return 0;
 }
 
-static int choose_cpus(struct resources *r, const struct kernel_def *def, const struct block *blocks,
-		       size_t n_blocks, hwloc_bitmap_t *ret, struct popcorn_error *error)
+static int choose_cpus(struct resources *r, const struct kernel_def *def,
+		       const struct block *blocks, size_t n_blocks, hwloc_bitmap_t *ret,
+		       struct popcorn_error *error)
 {
 	_cleanup_bitmap_ hwloc_bitmap_t present = NULL, online = NULL, free = NULL;
 	_cleanup_free_ uint64_t *node_memory = NULL;
@@ -278,7 +289,8 @@ static int choose_cpus(struct resources *r, const struct kernel_def *def, const 
 
 		k = topology_load(r->root, &fresh);
 		if (k < 0)
-			return popcorn_error_set_errno(error, k, "the machine's topology can't be read");
+			return popcorn_error_set_errno(error, k,
+						       "the machine's topology can't be read");
 		topology_free(r->topology);
 		r->topology = fresh;
 	}
@@ -289,7 +301,7 @@ static int choose_cpus(struct resources *r, const struct kernel_def *def, const 
 		if (hwloc_bitmap_iszero(def->cpus) ||
 		    hwloc_bitmap_weight(def->cpus) > POPCORN_CPUS_MAX)
 			return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
-				"a kernel has 1 to %d CPUs", POPCORN_CPUS_MAX);
+						 "a kernel has 1 to %d CPUs", POPCORN_CPUS_MAX);
 		for (int cpu = hwloc_bitmap_first(def->cpus); cpu >= 0;
 		     cpu = hwloc_bitmap_next(def->cpus, cpu)) {
 			k = check_wanted_cpu(r, (unsigned)cpu, present, online, error);
@@ -305,14 +317,18 @@ static int choose_cpus(struct resources *r, const struct kernel_def *def, const 
 
 	if (def->cpu_count < 1 || def->cpu_count > POPCORN_CPUS_MAX)
 		return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
-			"a kernel has 1 to %d CPUs, not %u", POPCORN_CPUS_MAX, def->cpu_count);
+					 "a kernel has 1 to %d CPUs, not %u", POPCORN_CPUS_MAX,
+					 def->cpu_count);
 	if (free_cpus(r, online, &free) < 0 ||
 	    sum_nodes(r, blocks, n_blocks, &node_memory, &n_nodes) < 0)
 		return no_memory(error);
-	k = topology_choose(r->topology, free, def->cpu_count, node_memory, n_nodes, def->memory, ret);
+	k = topology_choose(r->topology, free, def->cpu_count, node_memory, n_nodes, def->memory,
+			    ret);
 	if (k == -ENOSPC)
-		return popcorn_error_set(error, POPCORN_ERROR_NO_FREE_CPUS,
-			"%u CPUs were asked for; of the machine's %d, %d are online, %d lent, and CPUs "
+		return popcorn_error_set(
+			error, POPCORN_ERROR_NO_FREE_CPUS,
+			"%u CPUs were asked for; of the machine's %d, %d are online, %d lent, and "
+			"CPUs "
 			"%s stay with the primary: %d are free; ask for fewer, or stop a kernel",
 			def->cpu_count, hwloc_bitmap_weight(present), hwloc_bitmap_weight(online),
 			hwloc_bitmap_weight(r->busy_cpus), LIST_TEXT(r->config->primary_cpus),
@@ -346,22 +362,27 @@ static uint64_t free_memory(const struct resources *r, const struct block *block
 	return limit / POPCORN_MEMORY_ALIGN * POPCORN_MEMORY_ALIGN;
 }
 
-static int check_memory(struct resources *r, const struct kernel_def *def, const struct block *blocks,
-			size_t n_blocks, struct popcorn_error *error)
+static int check_memory(struct resources *r, const struct kernel_def *def,
+			const struct block *blocks, size_t n_blocks, struct popcorn_error *error)
 {
 	uint64_t online, limit;
 
 	if (def->memory == 0 || def->memory % POPCORN_MEMORY_ALIGN)
-		return popcorn_error_set(error, POPCORN_ERROR_MEMORY_INVALID,
-			"%" PRIu64 " bytes of memory were asked for, which is not a multiple of 2 MiB, "
-			"or is zero; give for example 512M", def->memory);
+		return popcorn_error_set(
+			error, POPCORN_ERROR_MEMORY_INVALID,
+			"%" PRIu64
+			" bytes of memory were asked for, which is not a multiple of 2 MiB, "
+			"or is zero; give for example 512M",
+			def->memory);
 	limit = free_memory(r, blocks, n_blocks, &online);
 	if (def->memory > limit)
-		return popcorn_error_set(error, POPCORN_ERROR_NO_FREE_MEMORY,
+		return popcorn_error_set(
+			error, POPCORN_ERROR_NO_FREE_MEMORY,
 			"%s of memory were asked for; the primary has %s online, keeps at least %s "
 			"(primary.memory) and could give up to %s of what it does not use; ask for "
-			"less, or stop a kernel or programs", SIZE_TEXT(def->memory),
-			SIZE_TEXT(online), SIZE_TEXT(r->config->primary_memory), SIZE_TEXT(limit));
+			"less, or stop a kernel or programs",
+			SIZE_TEXT(def->memory), SIZE_TEXT(online),
+			SIZE_TEXT(r->config->primary_memory), SIZE_TEXT(limit));
 	return 0;
 }
 
@@ -387,8 +408,10 @@ int resources_claim(struct resources *resources, const char *name, const struct 
 	for (const struct claim *c = resources->claims; c; c = c->next)
 		if (strcmp(c->name, name) == 0)
 			return popcorn_error_set(error, POPCORN_ERROR_NAME_TAKEN,
-				"a kernel named '%s' exists; choose another name, or stop and release "
-				"it", name);
+						 "a kernel named '%s' exists; choose another name, "
+						 "or stop and release "
+						 "it",
+						 name);
 	k = blocks_read(resources->root, &blocks, &n_blocks);
 	if (k < 0)
 		return popcorn_error_set_errno(error, k, "can't read which memory there is");
@@ -402,8 +425,8 @@ int resources_claim(struct resources *resources, const char *name, const struct 
 	claim->n_cpus = (size_t)hwloc_bitmap_weight(cpus);
 	claim->cpus = calloc(claim->n_cpus, sizeof(*claim->cpus));
 	claim->cpu_nodes = calloc(claim->n_cpus, sizeof(*claim->cpu_nodes));
-	if (!claim->cpus || !claim->cpu_nodes || hwloc_bitmap_or(resources->busy_cpus,
-								 resources->busy_cpus, cpus) < 0)
+	if (!claim->cpus || !claim->cpu_nodes ||
+	    hwloc_bitmap_or(resources->busy_cpus, resources->busy_cpus, cpus) < 0)
 		return no_memory(error);
 	for (int cpu = hwloc_bitmap_first(cpus); cpu >= 0; cpu = hwloc_bitmap_next(cpus, cpu)) {
 		claim->cpus[n] = (uint32_t)cpu;
@@ -482,7 +505,8 @@ bool is_block_busy(struct resources *r, uint64_t block)
 
 /* Giving back. */
 
-int resources_give_back(struct resources *resources, struct claim *claim, struct popcorn_error *error)
+int resources_give_back(struct resources *resources, struct claim *claim,
+			struct popcorn_error *error)
 {
 	_cleanup_bitmap_ hwloc_bitmap_t failed = hwloc_bitmap_alloc();
 	int k, first = 0;
@@ -505,8 +529,8 @@ int resources_give_back(struct resources *resources, struct claim *claim, struct
 		}
 		claim_forget_block(claim, i);
 		LOCK(resources);
-		claim->offlined -= claim->offlined < resources->block_size ? claim->offlined :
-									     resources->block_size;
+		claim->offlined -= claim->offlined < resources->block_size ? claim->offlined
+									   : resources->block_size;
 	}
 	if (first) {
 		/* What is left is what a later try has to do. */
@@ -515,8 +539,10 @@ int resources_give_back(struct resources *resources, struct claim *claim, struct
 			return popcorn_error_set_errno(error, k, "can't write the lease of '%s'",
 						       claim->name);
 		return popcorn_error_set_errno(error, first,
-			"memory blocks %s of '%s' did not come back online; they stay in its lease, "
-			"and 'popcornctl release' tries again", LIST_TEXT(failed), claim->name);
+					       "memory blocks %s of '%s' did not come back online; "
+					       "they stay in its lease, "
+					       "and 'popcornctl release' tries again",
+					       LIST_TEXT(failed), claim->name);
 	}
 	k = lease_remove(resources->leases, claim->name);
 	if (k < 0)
@@ -535,8 +561,8 @@ int resources_give_back(struct resources *resources, struct claim *claim, struct
 /* Recovery. */
 
 /* A kernel's blocks, if nobody wrote down which: those that its ranges are made of. */
-static int guess_blocks(struct resources *r, struct claim *claim, const struct popcorn_range *ranges,
-			size_t n)
+static int guess_blocks(struct resources *r, struct claim *claim,
+			const struct popcorn_range *ranges, size_t n)
 {
 	size_t total = 0;
 
@@ -631,7 +657,9 @@ static int recover_lease(struct resources *r, const char *name, struct popcorn_e
 	if (k < 0)
 		return k == -ENOENT ? 0 : k;
 	for (size_t i = 0; i < lease.n_blocks; i++) {
-		if (is_block_busy(r, lease.blocks[i].index)) /* by now it belongs to a kernel that lives */
+		if (is_block_busy(
+			    r,
+			    lease.blocks[i].index)) /* by now it belongs to a kernel that lives */
 			continue;
 		k = block_online(r->root, &lease.blocks[i]);
 		if (k < 0 && k != -ENOENT) {
@@ -641,12 +669,13 @@ static int recover_lease(struct resources *r, const char *name, struct popcorn_e
 	}
 	if (first)
 		return popcorn_error_set_errno(error, first,
-			"memory blocks %s, which '%s' had, did not come back online; its lease stays",
-			LIST_TEXT(failed), name);
+					       "memory blocks %s, which '%s' had, did not come "
+					       "back online; its lease stays",
+					       LIST_TEXT(failed), name);
 	k = lease_remove(r->leases, name);
 	if (k < 0)
-		return popcorn_error_set_errno(error, k, "can't remove the lease of '%s' in %s", name,
-					       r->leases);
+		return popcorn_error_set_errno(error, k, "can't remove the lease of '%s' in %s",
+					       name, r->leases);
 	return 0;
 }
 
@@ -663,14 +692,16 @@ static int recover_leases(struct resources *r, struct popcorn_error *error)
 	int first = 0;
 
 	if (!dir)
-		return popcorn_error_set_errno(error, errno, "can't read the leases in %s", r->leases);
+		return popcorn_error_set_errno(error, errno, "can't read the leases in %s",
+					       r->leases);
 	while ((errno = 0, entry = readdir(dir))) {
 		bool known = false;
 		int k = 0;
 
 		if (kernel_name_check(entry->d_name, NULL) < 0) {
 			/* One that was being written when popcornd died. */
-			if (entry->d_name[0] == '.' && kernel_name_check(entry->d_name + 1, NULL) == 0)
+			if (entry->d_name[0] == '.' &&
+			    kernel_name_check(entry->d_name + 1, NULL) == 0)
 				k = lease_remove(r->leases, entry->d_name);
 		} else {
 			{
@@ -688,7 +719,8 @@ static int recover_leases(struct resources *r, struct popcorn_error *error)
 }
 
 int resources_recover(struct resources *resources,
-		      void (*found)(void *userdata, const char *name, uint32_t id, struct claim *claim),
+		      void (*found)(void *userdata, const char *name, uint32_t id,
+				    struct claim *claim),
 		      void *userdata, struct popcorn_error *error)
 {
 	struct driver *driver = resources->driver;
@@ -698,7 +730,8 @@ int resources_recover(struct resources *resources,
 
 	k = driver->ops->list(driver, &ids, &n);
 	if (k < 0)
-		return popcorn_error_set_errno(error, k, "the driver does not say which kernels it has");
+		return popcorn_error_set_errno(error, k,
+					       "the driver does not say which kernels it has");
 	for (size_t i = 0; i < n; i++) {
 		_cleanup_(statusp) struct popcorn_status status = { 0 };
 		_cleanup_close_ int fd = -1;
@@ -710,8 +743,9 @@ int resources_recover(struct resources *resources,
 		if (k == -ENOENT || k == -ENODEV) /* released just now */
 			continue;
 		if (k < 0)
-			return popcorn_error_set_errno(error, k,
-				"the driver does not say how kernel %" PRIu32 " is", ids[i]);
+			return popcorn_error_set_errno(
+				error, k, "the driver does not say how kernel %" PRIu32 " is",
+				ids[i]);
 		k = recover_kernel(resources, &status, &claim, error);
 		if (k < 0)
 			return k;
@@ -756,7 +790,8 @@ int claim_partition(struct claim *claim, int kernel_fd, struct image_partition *
 	if (status.nr_cpus != claim->n_cpus || status.nr_ranges == 0 ||
 	    memcmp(cpus, claim->cpus, claim->n_cpus * sizeof(*cpus)) != 0)
 		return popcorn_error_set(error, POPCORN_ERROR_FAILED,
-			"the driver does not have for '%s' what was given to it", claim->name);
+					 "the driver does not have for '%s' what was given to it",
+					 claim->name);
 
 	image_cpus = calloc(claim->n_cpus, sizeof(*image_cpus));
 	image_ranges = calloc(status.nr_ranges, sizeof(*image_ranges));
@@ -768,8 +803,8 @@ int claim_partition(struct claim *claim, int kernel_fd, struct image_partition *
 		nodes[n_nodes++] = claim->cpu_nodes[i];
 	}
 	for (uint32_t i = 0; i < status.nr_ranges; i++) {
-		image_ranges[i] = (struct image_range){ ranges[i].start, ranges[i].length,
-							ranges[i].node };
+		image_ranges[i] =
+			(struct image_range){ ranges[i].start, ranges[i].length, ranges[i].node };
 		nodes[n_nodes++] = ranges[i].node;
 	}
 	qsort(nodes, n_nodes, sizeof(*nodes), compare_unsigned);

@@ -29,7 +29,7 @@
 
 /* What a blocking operation looks at between its steps. */
 struct operation {
-	int cancel_fd;	/* readable = give up, undo, return CANCELLED; or -1 */
+	int cancel_fd; /* readable = give up, undo, return CANCELLED; or -1 */
 	/*
 	 * May be NULL. Called in the thread of the operation. @step: "reserve", "load", "start",
 	 * "kernel", "agent"; @fraction 0..1 of all, of which "reserve" is PROGRESS_RESERVE.
@@ -80,7 +80,8 @@ int resources_take(struct resources *resources, struct claim *claim, int kernel_
  * Blocking. After the driver's RELEASE: onlines the blocks, ends the lease. On failure (a block
  * would not come online) the claim holds what is left, and this may be tried again.
  */
-int resources_give_back(struct resources *resources, struct claim *claim, struct popcorn_error *error);
+int resources_give_back(struct resources *resources, struct claim *claim,
+			struct popcorn_error *error);
 
 /*
  * At start: a claim for each kernel of the driver (from its status and its lease file), and an end
@@ -88,7 +89,8 @@ int resources_give_back(struct resources *resources, struct claim *claim, struct
  * owns the claim.
  */
 int resources_recover(struct resources *resources,
-		      void (*found)(void *userdata, const char *name, uint32_t id, struct claim *claim),
+		      void (*found)(void *userdata, const char *name, uint32_t id,
+				    struct claim *claim),
 		      void *userdata, struct popcorn_error *error);
 
 /* Valid while the claim is. */

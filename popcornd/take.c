@@ -15,15 +15,15 @@
  */
 static const uint64_t offline_limits[] = { 3 * USEC_PER_SEC, 10 * USEC_PER_SEC };
 /* All of resources_take() gives up after this, whatever it was doing. */
-#define TAKE_LIMIT	   (120 * USEC_PER_SEC)
+#define TAKE_LIMIT (120 * USEC_PER_SEC)
 /* A block of 128 MiB with fewer pages of unknown use than this is likely to go offline. */
-#define UNKNOWN_PAGES_FEW  64
+#define UNKNOWN_PAGES_FEW 64
 /* Places tried for memory that is not whole blocks; each try takes some 0.2 s. */
-#define CONTIG_TRIES	   64
+#define CONTIG_TRIES 64
 /* Pieces smaller than this are not worth a range, unless no more was asked for. */
-#define CONTIG_PIECE_MIN   (16 * MIB)
+#define CONTIG_PIECE_MIN (16 * MIB)
 /* Blocks that may be taken beyond what was asked for, to find a longer piece among them. */
-#define SPARE_BLOCKS_MAX   8
+#define SPARE_BLOCKS_MAX 8
 
 /* A piece of memory that lies together. */
 struct run {
@@ -41,10 +41,10 @@ struct take {
 	int page_map;
 	struct block *candidates; /* best first */
 	size_t n_candidates;
-	unsigned *nodes;	  /* nearest first */
+	unsigned *nodes; /* nearest first */
 	size_t n_nodes;
-	hwloc_bitmap_t refused;	  /* blocks that would not go */
-	hwloc_bitmap_t never;	  /* blocks that never will */
+	hwloc_bitmap_t refused; /* blocks that would not go */
+	hwloc_bitmap_t never;	/* blocks that never will */
 	unsigned contig_tries;
 	bool drop_caches;
 };
@@ -73,10 +73,12 @@ static int may_go_on(const struct take *take)
 		return popcorn_error_set(take->error, POPCORN_ERROR_CANCELLED, NULL);
 	if (now_usec() >= take->deadline)
 		return popcorn_error_set(take->error, POPCORN_ERROR_MEMORY_BUSY,
-			"%s of memory were asked for; after %u seconds the primary had let go of %s; "
-			"ask for less, or stop programs", SIZE_TEXT(take->claim->memory),
-			(unsigned)(TAKE_LIMIT / USEC_PER_SEC),
-			SIZE_TEXT(take->claim->offlined + take->claim->contig));
+					 "%s of memory were asked for; after %u seconds the "
+					 "primary had let go of %s; "
+					 "ask for less, or stop programs",
+					 SIZE_TEXT(take->claim->memory),
+					 (unsigned)(TAKE_LIMIT / USEC_PER_SEC),
+					 SIZE_TEXT(take->claim->offlined + take->claim->contig));
 	return 0;
 }
 
@@ -148,8 +150,8 @@ static int order_nodes(struct take *take, const struct block *blocks, size_t n)
 		return -ENOMEM;
 	for (unsigned node = 0; node <= max; node++) {
 		order[node].node = node;
-		order[node].distance = topology_distance(take->resources->topology,
-							 claim->cpu_nodes[0], node);
+		order[node].distance =
+			topology_distance(take->resources->topology, claim->cpu_nodes[0], node);
 	}
 	for (size_t i = 0; i < claim->n_cpus; i++)
 		order[claim->cpu_nodes[i]].cpus++;
@@ -234,7 +236,8 @@ static int take_block(struct take *take, const struct block *block, uint64_t lim
 			claim_forget_block(claim, claim->n_blocks - 1);
 		return k;
 	}
-	k = block_offline(r->root, block->index, deadline < take->deadline ? deadline : take->deadline,
+	k = block_offline(r->root, block->index,
+			  deadline < take->deadline ? deadline : take->deadline,
 			  take->operation->cancel_fd);
 	if (k == 0) {
 		LOCK(r);
@@ -381,8 +384,9 @@ static int trim(struct take *take, uint64_t want)
 		k = block_online(r->root, &claim->blocks[i]);
 		if (k < 0)
 			return popcorn_error_set_errno(take->error, k,
-				"memory block %" PRIu64 " can't be brought online again",
-				claim->blocks[i].index);
+						       "memory block %" PRIu64
+						       " can't be brought online again",
+						       claim->blocks[i].index);
 		claim_forget_block(claim, i);
 		LOCK(r);
 		claim->offlined -= r->block_size;
@@ -465,8 +469,10 @@ static int add_memory(struct take *take, uint32_t kind, uint64_t start, uint64_t
 	case -EBUSY:
 		if (kind == POPCORN_MEMORY_CONTIG)
 			return 1;
-		return popcorn_error_set(take->error, POPCORN_ERROR_MEMORY_BUSY,
-			"the driver refuses the %s of memory at %#" PRIx64 ": some of it is online, "
+		return popcorn_error_set(
+			take->error, POPCORN_ERROR_MEMORY_BUSY,
+			"the driver refuses the %s of memory at %#" PRIx64
+			": some of it is online, "
 			"though its blocks went offline; was it brought online by hand?",
 			SIZE_TEXT(length), start);
 	case -EINVAL:
@@ -479,12 +485,15 @@ static int add_memory(struct take *take, uint32_t kind, uint64_t start, uint64_t
 		break;
 	case -ENOSPC:
 		return popcorn_error_set(take->error, POPCORN_ERROR_LIMIT,
-			"the memory would be in more than %d pieces; ask for less", POPCORN_RANGES_MAX);
+					 "the memory would be in more than %d pieces; ask for less",
+					 POPCORN_RANGES_MAX);
 	case -EPERM:
-		return popcorn_error_set(take->error, POPCORN_ERROR_NOT_AUTHORIZED,
+		return popcorn_error_set(
+			take->error, POPCORN_ERROR_NOT_AUTHORIZED,
 			"the driver refuses memory to popcornd: it lacks CAP_SYS_BOOT");
 	}
-	return popcorn_error_set_errno(take->error, k, "the driver refuses the %s of memory at %#" PRIx64,
+	return popcorn_error_set_errno(take->error, k,
+				       "the driver refuses the %s of memory at %#" PRIx64,
 				       SIZE_TEXT(length), start);
 }
 
@@ -492,7 +501,8 @@ static int add_memory(struct take *take, uint32_t kind, uint64_t start, uint64_t
  * One piece of @length bytes inside [@start, @end), which is online. Windows from the top down;
  * one that holds a page that can't move is not tried, the next window ends below that page.
  */
-static int add_contig_in(struct take *take, uint64_t start, uint64_t end, uint64_t length, bool sure)
+static int add_contig_in(struct take *take, uint64_t start, uint64_t end, uint64_t length,
+			 bool sure)
 {
 	const unsigned unknown_max = sure ? 0 : UINT_MAX;
 
@@ -573,9 +583,11 @@ static int no_pieces(struct take *take, uint64_t piece)
 		snprintf(refused, sizeof(refused), "; memory blocks %s would not go offline",
 			 LIST_TEXT(take->refused));
 	return popcorn_error_set(take->error, POPCORN_ERROR_MEMORY_BUSY,
-		"%s of memory were asked for; %s were found, and no free piece of %s any more%s; ask "
-		"for at most %s, or stop programs or kernels and try again", SIZE_TEXT(claim->memory),
-		SIZE_TEXT(got), SIZE_TEXT(piece), refused, SIZE_TEXT(got));
+				 "%s of memory were asked for; %s were found, and no free piece of "
+				 "%s any more%s; ask "
+				 "for at most %s, or stop programs or kernels and try again",
+				 SIZE_TEXT(claim->memory), SIZE_TEXT(got), SIZE_TEXT(piece),
+				 refused, SIZE_TEXT(got));
 }
 
 /* @length bytes in as few pieces as can be found. */
@@ -614,13 +626,18 @@ static int no_first_piece(struct take *take, uint64_t first, uint64_t longest)
 		snprintf(refused, sizeof(refused), "; memory blocks %s would not go offline",
 			 LIST_TEXT(take->refused));
 	if (take->n_candidates == 0 && take->claim->offlined == 0)
-		return popcorn_error_set(take->error, POPCORN_ERROR_NO_FREE_MEMORY,
+		return popcorn_error_set(
+			take->error, POPCORN_ERROR_NO_FREE_MEMORY,
 			"%s of memory were asked for; the primary has no memory block of which any "
-			"could be taken", SIZE_TEXT(take->claim->memory));
+			"could be taken",
+			SIZE_TEXT(take->claim->memory));
 	return popcorn_error_set(take->error, POPCORN_ERROR_MEMORY_BUSY,
-		"%s of memory were asked for, of which the kernel needs %s in one piece; the longest "
-		"piece that the primary lets go of has %s%s; stop programs or kernels and try again",
-		SIZE_TEXT(take->claim->memory), SIZE_TEXT(first), SIZE_TEXT(longest), refused);
+				 "%s of memory were asked for, of which the kernel needs %s in one "
+				 "piece; the longest "
+				 "piece that the primary lets go of has %s%s; stop programs or "
+				 "kernels and try again",
+				 SIZE_TEXT(take->claim->memory), SIZE_TEXT(first),
+				 SIZE_TEXT(longest), refused);
 }
 
 static int take_memory(struct take *take)
@@ -638,8 +655,9 @@ static int take_memory(struct take *take)
 	/* What is going to be taken is complete: let the lease say exactly that. */
 	k = claim_write_lease(claim);
 	if (k < 0)
-		return popcorn_error_set_errno(take->error, k, "can't write the lease of '%s' in %s",
-					       claim->name, r->leases);
+		return popcorn_error_set_errno(take->error, k,
+					       "can't write the lease of '%s' in %s", claim->name,
+					       r->leases);
 	k = find_runs(take, &runs, &n);
 	if (k < 0)
 		return k;
@@ -657,7 +675,8 @@ static int take_memory(struct take *take)
 		if (k == 0)
 			k = claim_write_lease(claim);
 		if (k < 0)
-			return popcorn_error_set_errno(take->error, k, "memory can't be given back");
+			return popcorn_error_set_errno(take->error, k,
+						       "memory can't be given back");
 		free(runs);
 		runs = NULL;
 		k = find_runs(take, &runs, &n);
@@ -715,15 +734,19 @@ static int take_cpus(struct take *take)
 		snprintf(which, sizeof(which), "CPU %" PRIu32, bad);
 	switch (k) {
 	case -EBUSY:
-		return popcorn_error_set(take->error, POPCORN_ERROR_CPU_BUSY,
-			"%s was chosen for '%s', but the primary would not let go of it: something is "
+		return popcorn_error_set(
+			take->error, POPCORN_ERROR_CPU_BUSY,
+			"%s was chosen for '%s', but the primary would not let go of it: something "
+			"is "
 			"bound to it, or it is offline by now; see 'dmesg', and ask for other CPUs",
 			which, claim->name);
 	case -ENOENT:
 		return popcorn_error_set(take->error, POPCORN_ERROR_CPU_UNKNOWN,
-			"%s was chosen for '%s', but is gone from the machine", which, claim->name);
+					 "%s was chosen for '%s', but is gone from the machine",
+					 which, claim->name);
 	case -EPERM:
-		return popcorn_error_set(take->error, POPCORN_ERROR_NOT_AUTHORIZED,
+		return popcorn_error_set(
+			take->error, POPCORN_ERROR_NOT_AUTHORIZED,
 			"the driver refuses CPUs to popcornd: it lacks CAP_SYS_BOOT");
 	}
 	return popcorn_error_set_errno(take->error, k, "%s could not be taken for '%s'", which,

@@ -6,9 +6,9 @@
 #include "util.h"
 
 /* ACPI 6.4, 5.2.17. */
-#define DISTANCE_LOCAL	10
+#define DISTANCE_LOCAL 10
 #define DISTANCE_REMOTE 20
-#define DISTANCE_MAX	254
+#define DISTANCE_MAX 254
 
 struct topology {
 	hwloc_topology_t hwloc;
@@ -61,7 +61,8 @@ int topology_load(const char *root, struct topology **ret)
 	if (r < 0)
 		return r;
 	if (hwloc_distances_get_by_name(topology->hwloc, "NUMALatency", &n, &topology->distances,
-					0) < 0 || n == 0)
+					0) < 0 ||
+	    n == 0)
 		topology->distances = NULL;
 	*ret = steal_ptr(topology);
 	return 0;
@@ -156,9 +157,8 @@ static int choose_in(hwloc_topology_t hwloc, hwloc_const_bitmap_t free, unsigned
 	_cleanup_(bitmap_freep) hwloc_bitmap_t cpus = hwloc_bitmap_alloc();
 	_cleanup_(bitmap_freep) hwloc_bitmap_t part = hwloc_bitmap_alloc();
 	/* Without cores in the topology each CPU counts as one. */
-	hwloc_obj_type_t type = hwloc_get_nbobjs_by_type(hwloc, HWLOC_OBJ_CORE) > 0 ?
-					HWLOC_OBJ_CORE :
-					HWLOC_OBJ_PU;
+	hwloc_obj_type_t type =
+		hwloc_get_nbobjs_by_type(hwloc, HWLOC_OBJ_CORE) > 0 ? HWLOC_OBJ_CORE : HWLOC_OBJ_PU;
 	unsigned shared = 0;
 
 	if (!cpus || !part)

@@ -53,8 +53,9 @@ static int new_handle(struct fake *fake, unsigned slot)
 	for (unsigned i = 0; i < HANDLES_MAX && fd < 0; i++) {
 		if (handles[i].used)
 			continue;
-		handles[i] = (struct handle){ true, pair[0], pair[1], slot,
-					      fake->kernels[slot].generation, false };
+		handles[i] = (struct handle){
+			true, pair[0], pair[1], slot, fake->kernels[slot].generation, false
+		};
 		fd = pair[0];
 	}
 	pthread_mutex_unlock(&handles_lock);
@@ -95,20 +96,20 @@ static void set_state(struct fake *fake, struct fake_kernel *kernel, enum popcor
 	}
 }
 
-#define STEP(fake)                                  \
-	bool after_;                                \
-	int step_ = fake_step((fake), &after_);     \
-	if (step_ < 0)                              \
-		return step_;                       \
+#define STEP(fake)                              \
+	bool after_;                            \
+	int step_ = fake_step((fake), &after_); \
+	if (step_ < 0)                          \
+		return step_;                   \
 	pthread_mutex_lock(&(fake)->lock)
 
-#define DONE(fake, result)                          \
-	do {                                        \
-		int result_ = (result);             \
+#define DONE(fake, result)                           \
+	do {                                         \
+		int result_ = (result);              \
 		pthread_mutex_unlock(&(fake)->lock); \
-		if (after_)                         \
-			_exit(FAKE_CRASHED);        \
-		return result_;                     \
+		if (after_)                          \
+			_exit(FAKE_CRASHED);         \
+		return result_;                      \
 	} while (0)
 
 static int do_info(struct driver *driver, struct popcorn_info *ret)
@@ -178,7 +179,8 @@ static int do_list(struct driver *driver, uint32_t **ret_ids, size_t *ret_n)
 	return 0;
 }
 
-static int do_add_cpus(struct driver *driver, int fd, const uint32_t *cpus, size_t n, uint32_t *ret_bad)
+static int do_add_cpus(struct driver *driver, int fd, const uint32_t *cpus, size_t n,
+		       uint32_t *ret_bad)
 {
 	struct fake *fake = fake_of(driver);
 	struct fake_kernel *kernel;
@@ -209,7 +211,8 @@ static int do_add_cpus(struct driver *driver, int fd, const uint32_t *cpus, size
 	DONE(fake, 0);
 }
 
-static int do_add_memory(struct driver *driver, int fd, uint32_t kind, uint64_t start, uint64_t length)
+static int do_add_memory(struct driver *driver, int fd, uint32_t kind, uint64_t start,
+			 uint64_t length)
 {
 	struct fake *fake = fake_of(driver);
 	struct fake_kernel *kernel;
@@ -263,9 +266,10 @@ static int do_load(struct driver *driver, int fd, const struct popcorn_segment *
 		bool inside = false;
 
 		for (uint32_t i = 0; i < kernel->n_ranges; i++)
-			inside = inside || (segments[s].mem >= kernel->ranges[i].start &&
-					    segments[s].mem + segments[s].memsz <=
-						    kernel->ranges[i].start + kernel->ranges[i].length);
+			inside = inside ||
+				 (segments[s].mem >= kernel->ranges[i].start &&
+				  segments[s].mem + segments[s].memsz <=
+					  kernel->ranges[i].start + kernel->ranges[i].length);
 		if (!inside)
 			DONE(fake, -ERANGE);
 	}
@@ -336,12 +340,15 @@ static int do_stop(struct driver *driver, int fd, uint32_t mode, uint32_t reason
 		set_state(fake, kernel, POPCORN_STATE_FAILED, POPCORN_REASON_CPU_STUCK);
 		DONE(fake, -EIO);
 	}
-	set_state(fake, kernel, reason == POPCORN_REASON_BOOT_TIMEOUT ? POPCORN_STATE_FAILED :
-									POPCORN_STATE_STOPPED, reason);
+	set_state(fake, kernel,
+		  reason == POPCORN_REASON_BOOT_TIMEOUT ? POPCORN_STATE_FAILED
+							: POPCORN_STATE_STOPPED,
+		  reason);
 	DONE(fake, 0);
 }
 
-static int do_release(struct driver *driver, int fd, uint32_t *ret_kept_cpus, uint32_t *ret_kept_ranges)
+static int do_release(struct driver *driver, int fd, uint32_t *ret_kept_cpus,
+		      uint32_t *ret_kept_ranges)
 {
 	struct fake *fake = fake_of(driver);
 	struct fake_kernel *kernel;

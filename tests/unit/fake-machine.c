@@ -45,8 +45,8 @@ void fake_write_file(struct fake *fake, const char *path, const void *data, size
 	ck_assert_int_eq(fclose(f), 0);
 }
 
-__attribute__((format(printf, 3, 4)))
-static void write_text(struct fake *fake, const char *path, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void write_text(struct fake *fake, const char *path,
+							     const char *format, ...)
 {
 	static _Thread_local char text[65536];
 	va_list ap;
@@ -110,8 +110,8 @@ static void write_cpu(struct fake *fake, unsigned cpu, hwloc_const_bitmap_t onli
 						     "package_cpus" };
 
 		for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-			snprintf(gone, sizeof(gone), "%s" SYS "/cpu/cpu%u/topology/%s", fake->root, cpu,
-				 files[i]);
+			snprintf(gone, sizeof(gone), "%s" SYS "/cpu/cpu%u/topology/%s", fake->root,
+				 cpu, files[i]);
 			unlink(gone);
 		}
 		snprintf(gone, sizeof(gone), "%s" SYS "/cpu/cpu%u/topology", fake->root, cpu);
@@ -166,7 +166,8 @@ static void write_cpus(struct fake *fake)
 		write_text(fake, path, "Node %u MemTotal:       %llu kB\n", node,
 			   fake->n_blocks / fake->n_nodes * FAKE_BLOCK_SIZE / 1024);
 	}
-	write_text(fake, SYS "/node/online", fake->n_nodes > 1 ? "0-%u\n" : "%u\n", fake->n_nodes - 1);
+	write_text(fake, SYS "/node/online", fake->n_nodes > 1 ? "0-%u\n" : "%u\n",
+		   fake->n_nodes - 1);
 	hwloc_bitmap_free(online);
 }
 
@@ -194,7 +195,8 @@ static void write_meminfo(struct fake *fake)
 
 	for (unsigned i = 0; i < fake->n_blocks; i++)
 		online += fake->blocks[i].online;
-	write_text(fake, "/proc/meminfo", "MemTotal: %llu kB\nMemFree: 1 kB\nMemAvailable:   %llu kB\n",
+	write_text(fake, "/proc/meminfo",
+		   "MemTotal: %llu kB\nMemFree: 1 kB\nMemAvailable:   %llu kB\n",
 		   online * FAKE_BLOCK_SIZE / 1024, online * FAKE_BLOCK_SIZE / 1024);
 }
 
@@ -320,9 +322,9 @@ static int set_block(struct fake *fake, unsigned i, const char *value)
 		}
 		block->online = false;
 	} else {
-		char kind = strcmp(value, "online_movable") == 0 ? 'M' :
-			    strcmp(value, "online_kernel") == 0	 ? 'K' :
-								   'o';
+		char kind = strcmp(value, "online_movable") == 0  ? 'M'
+			    : strcmp(value, "online_kernel") == 0 ? 'K'
+								  : 'o';
 
 		if (block->online)
 			return 0;
@@ -447,8 +449,7 @@ void fake_check_whole(struct fake *fake)
 			      fake->blocks[i].made);
 	}
 	for (unsigned k = 0; k < FAKE_KERNELS_MAX; k++)
-		ck_assert_msg(!fake->kernels[k].used, "kernel %s is there",
-			      fake->kernels[k].name);
+		ck_assert_msg(!fake->kernels[k].used, "kernel %s is there", fake->kernels[k].name);
 	ck_assert_uint_eq(fake_n_leases(fake), 0);
 }
 
@@ -484,7 +485,8 @@ void fake_write_boot_files(struct fake *fake)
 	memcpy(image + 0x400, version, sizeof(version));
 	fake_write_file(fake, "/boot/vmlinuz", image, sizeof(image));
 	fake_write_file(fake, "/boot/initrd", "070701 not really", 17);
-	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/popcorn/popcorn_guest.ko", "module", 6);
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/popcorn/popcorn_guest.ko",
+			"module", 6);
 	fake_write_file(fake, "/agent", "agent", 5);
 	fake_write_file(fake, "/busybox", &busybox, sizeof(busybox));
 }

@@ -16,21 +16,21 @@
 
 #include "driver.h"
 
-#define FAKE_CPUS_MAX	 4096
-#define FAKE_BLOCKS_MAX	 256
+#define FAKE_CPUS_MAX 4096
+#define FAKE_BLOCKS_MAX 256
 #define FAKE_KERNELS_MAX 8
-#define FAKE_BLOCK_SIZE	 (128ULL << 20)
-#define FAKE_STATES_MAX	 8
+#define FAKE_BLOCK_SIZE (128ULL << 20)
+#define FAKE_STATES_MAX 8
 
 struct fake_block {
 	bool online;
-	char zone;	  /* 'M'ovable, 'N'ormal, '3' DMA32, 'x' none */
-	char made;	  /* the zone at the last fake_refresh() */
+	char zone; /* 'M'ovable, 'N'ormal, '3' DMA32, 'x' none */
+	char made; /* the zone at the last fake_refresh() */
 	unsigned node;
-	int refuse;	  /* errno of the next tries to take it offline */
+	int refuse;	   /* errno of the next tries to take it offline */
 	unsigned refusals; /* how many; UINT_MAX = for ever */
 	int refuse_online;
-	bool hang;	  /* going offline takes until it is interrupted */
+	bool hang; /* going offline takes until it is interrupted */
 };
 
 struct fake_kernel {
@@ -62,7 +62,8 @@ enum fake_mode {
 struct fake {
 	char root[PATH_MAX]; /* for resources_new(); <root>/run for its leases */
 	unsigned n_cpus, threads_per_core, n_nodes;
-	bool online[FAKE_CPUS_MAX], made[FAKE_CPUS_MAX], lent[FAKE_CPUS_MAX], refuse_cpu[FAKE_CPUS_MAX];
+	bool online[FAKE_CPUS_MAX], made[FAKE_CPUS_MAX], lent[FAKE_CPUS_MAX],
+		refuse_cpu[FAKE_CPUS_MAX];
 	struct fake_block blocks[FAKE_BLOCKS_MAX];
 	unsigned n_blocks;
 	struct fake_kernel kernels[FAKE_KERNELS_MAX];
@@ -71,7 +72,7 @@ struct fake {
 	unsigned contig_refusals; /* UINT_MAX = for ever */
 	unsigned contig_tries, offline_tries;
 
-	unsigned step, step_at;	  /* at which step it goes wrong; 0 = never */
+	unsigned step, step_at; /* at which step it goes wrong; 0 = never */
 	enum fake_mode mode;
 	int fail_errno;
 

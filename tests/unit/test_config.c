@@ -94,13 +94,14 @@ END_TEST
 
 START_TEST(test_every_key)
 {
-	struct config *config = good(
-		"primary = { cpus = \"1-2\"; memory = \"1G\"; };\n"
-		"default = { image = \"/i\"; cmdline = \"quiet x=\\\"y\\\"\"; memory = 4194304; };\n"
-		"boot = { timeout = 1.5; };\n"
-		"stop: { timeout = 7 };\n"
-		"memory = { drop_caches = false; };\n"
-		"heartbeat = 2;\nbusybox = \"/b\";\nagent = \"/a\";\nmodules = \"/m\";\n");
+	struct config *config =
+		good("primary = { cpus = \"1-2\"; memory = \"1G\"; };\n"
+		     "default = { image = \"/i\"; cmdline = \"quiet x=\\\"y\\\"\"; memory = "
+		     "4194304; };\n"
+		     "boot = { timeout = 1.5; };\n"
+		     "stop: { timeout = 7 };\n"
+		     "memory = { drop_caches = false; };\n"
+		     "heartbeat = 2;\nbusybox = \"/b\";\nagent = \"/a\";\nmodules = \"/m\";\n");
 
 	ck_assert_int_eq(hwloc_bitmap_weight(config->primary_cpus), 3);
 	ck_assert(hwloc_bitmap_isset(config->primary_cpus, 0));
@@ -124,7 +125,8 @@ START_TEST(test_refused)
 	struct config *config = NULL;
 
 	bad("\nheartbeet = 1;\n", "2: heartbeet: ", "unknown key");
-	bad("primary = {\n cpus = \"0\";\n memroy = \"1G\";\n};\n", "3: primary.memroy: ", "unknown key");
+	bad("primary = {\n cpus = \"0\";\n memroy = \"1G\";\n};\n",
+	    "3: primary.memroy: ", "unknown key");
 	bad("primary = { cpus = { x = 1; }; };", "1: primary.cpus: ", "list of CPUs");
 	bad("primary = 3;", "1: primary: ", "group");
 	bad("prim = { cpus = \"0\"; };", "1: prim: ", "unknown key");
@@ -190,13 +192,30 @@ START_TEST(test_memory)
 		const char *text;
 		uint64_t value;
 	} ok[] = {
-		{ "512M", 512 * MIB },	  { "512MiB", 512 * MIB }, { "1G", 1024 * MIB },
+		{ "512M", 512 * MIB },	      { "512MiB", 512 * MIB }, { "1G", 1024 * MIB },
 		{ "0x40000000", 1024 * MIB }, { "2097152", 2 * MIB },  { "2048K", 2 * MIB },
 		{ "4096T", 1ULL << 52 },
 	};
 	static const char *const wrong[] = {
-		"", "M", "-2M", "+2M", " 2M", "2 M", "2m", "2MB", "2MiBx", "0", "0G", "3M", "1", "4097T",
-		"99999999999999999999", "18446744073709551616", "16777216T", "0x", "1.5G",
+		"",
+		"M",
+		"-2M",
+		"+2M",
+		" 2M",
+		"2 M",
+		"2m",
+		"2MB",
+		"2MiBx",
+		"0",
+		"0G",
+		"3M",
+		"1",
+		"4097T",
+		"99999999999999999999",
+		"18446744073709551616",
+		"16777216T",
+		"0x",
+		"1.5G",
 	};
 	uint64_t value;
 
@@ -218,11 +237,12 @@ START_TEST(test_cpus)
 {
 	static const struct {
 		const char *text, *list;
-	} ok[] = { { "2", "2" },     { "2-3,7", "2-3,7" },   { "7,2", "2,7" },
-		   { "2,2", "2" },   { "0-4095", "0-4095" }, { "3-3", "3" },
+	} ok[] = { { "2", "2" },	{ "2-3,7", "2-3,7" },	{ "7,2", "2,7" },
+		   { "2,2", "2" },	{ "0-4095", "0-4095" }, { "3-3", "3" },
 		   { "65535", "65535" } };
-	static const char *const wrong[] = { "",     "a",   "-1",  "1-",  "3-2", "1,",	   ",1",
-					     "1,,2", "1 2", "0x2", "1-2-3", "65536", "4294967297" };
+	static const char *const wrong[] = { "",      "a",     "-1",	    "1-",  "3-2",
+					     "1,",    ",1",    "1,,2",	    "1 2", "0x2",
+					     "1-2-3", "65536", "4294967297" };
 	hwloc_bitmap_t set;
 
 	for (size_t i = 0; i < ARRAY_SIZE(ok); i++) {
@@ -307,10 +327,11 @@ START_TEST(test_kernel_file)
 	ck_assert_uint_eq(def->cpu_count, 4);
 	def = kernel_def_free(def);
 
-	static const char *const wrong[] = { "cpus = 0;",	 "cpus = 5000;", "cpus = 1.5;",
-					     "restart = true;",	 "restart = \"always\";",
-					     "heartbeat = 3;",	 "image = \"x\";",
-					     "boot_timeout = 0;" };
+	static const char *const wrong[] = {
+		"cpus = 0;",	   "cpus = 5000;",	    "cpus = 1.5;",
+		"restart = true;", "restart = \"always\";", "heartbeat = 3;",
+		"image = \"x\";",  "boot_timeout = 0;"
+	};
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
 		put(wrong[i]);
 		error = (struct popcorn_error){ 0 };

@@ -10,8 +10,8 @@
 #include "util.h"
 
 static struct popcorn_error error;
-static int answer;	     /* errno of the next calls */
-static unsigned long asked;  /* the last request */
+static int answer;	    /* errno of the next calls */
+static unsigned long asked; /* the last request */
 static uint32_t abi = POPCORN_ABI_VERSION;
 static uint32_t n_cpus, grow; /* of the status; by how much it grows at each call */
 static unsigned n_calls;
@@ -210,13 +210,13 @@ END_TEST
 
 START_TEST(test_tables)
 {
-#define X(sym, nr, name)                                                             \
-	ck_assert_str_eq(state_to_string(POPCORN_STATE_##sym), name);                \
+#define X(sym, nr, name)                                              \
+	ck_assert_str_eq(state_to_string(POPCORN_STATE_##sym), name); \
 	ck_assert_int_eq(state_from_string(name), nr);
 	POPCORN_STATES(X)
 #undef X
-#define X(sym, nr, name, text)                                           \
-	ck_assert_str_eq(reason_to_string(POPCORN_REASON_##sym), name);  \
+#define X(sym, nr, name, text)                                          \
+	ck_assert_str_eq(reason_to_string(POPCORN_REASON_##sym), name); \
 	ck_assert_str_eq(reason_to_text(POPCORN_REASON_##sym), text);
 	POPCORN_REASONS(X)
 #undef X

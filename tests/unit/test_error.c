@@ -11,7 +11,8 @@ START_TEST(test_table)
 	for (int id = POPCORN_ERROR_NONE + 1; id < POPCORN_ERROR_MAX; id++) {
 		const char *name = popcorn_error_name(id);
 
-		ck_assert_int_eq(strncmp(name, POPCORN_ERROR_PREFIX, strlen(POPCORN_ERROR_PREFIX)), 0);
+		ck_assert_int_eq(strncmp(name, POPCORN_ERROR_PREFIX, strlen(POPCORN_ERROR_PREFIX)),
+				 0);
 		/* A D-Bus error name's last part: no dot, not empty. */
 		ck_assert_ptr_null(strchr(name + strlen(POPCORN_ERROR_PREFIX), '.'));
 		ck_assert_uint_gt(strlen(name), strlen(POPCORN_ERROR_PREFIX));

@@ -163,7 +163,8 @@ START_TEST(test_interruptible)
 	put_text("/line", "");
 	ck_assert_int_eq(sysfs_write_interruptible(root, "x", "/line", UINT64_MAX, -1), 0);
 	ck_assert_int_eq(sysfs_write_interruptible(root, "x", "/none", UINT64_MAX, -1), -ENOENT);
-	ck_assert_int_eq(sysfs_write_interruptible("", "x", "/dev/full", UINT64_MAX, cancel_fd), -ENOSPC);
+	ck_assert_int_eq(sysfs_write_interruptible("", "x", "/dev/full", UINT64_MAX, cancel_fd),
+			 -ENOSPC);
 
 	/* A FIFO that nobody reads: opening it waits inside the kernel until a signal comes. */
 	sigfillset(&all);
@@ -174,7 +175,8 @@ START_TEST(test_interruptible)
 	ck_assert_uint_ge(now_usec(), before + 30000);
 	ck_assert_int_eq(sysfs_write_interruptible(root, "x", "/fifo", 0, -1), -ETIME);
 	eventfd_write(cancel_fd, 1);
-	ck_assert_int_eq(sysfs_write_interruptible(root, "x", "/fifo", UINT64_MAX, cancel_fd), -ECANCELED);
+	ck_assert_int_eq(sysfs_write_interruptible(root, "x", "/fifo", UINT64_MAX, cancel_fd),
+			 -ECANCELED);
 	close(cancel_fd);
 }
 END_TEST
@@ -221,10 +223,10 @@ START_TEST(test_blocks)
 	ck_assert_uint_eq(blocks[1].index, 9);
 	ck_assert_uint_eq(blocks[4].index, 100);
 	ck_assert_uint_eq(blocks[4].node, 3);
-	ck_assert_int_eq(block_rank(&blocks[0]), ZONE_RANK_NONE);    /* block 0 */
-	ck_assert_int_eq(block_rank(&blocks[1]), ZONE_RANK_NONE);    /* offline */
-	ck_assert_int_eq(block_rank(&blocks[2]), ZONE_RANK_NONE);    /* several zones */
-	ck_assert_int_eq(block_rank(&blocks[3]), ZONE_RANK_NONE);    /* DMA */
+	ck_assert_int_eq(block_rank(&blocks[0]), ZONE_RANK_NONE); /* block 0 */
+	ck_assert_int_eq(block_rank(&blocks[1]), ZONE_RANK_NONE); /* offline */
+	ck_assert_int_eq(block_rank(&blocks[2]), ZONE_RANK_NONE); /* several zones */
+	ck_assert_int_eq(block_rank(&blocks[3]), ZONE_RANK_NONE); /* DMA */
 	ck_assert_int_eq(block_rank(&blocks[4]), ZONE_RANK_MOVABLE);
 	free(blocks);
 
@@ -237,8 +239,10 @@ START_TEST(test_blocks)
 	/* Into the zone that it came from. */
 	static const struct {
 		const char *zone, *how;
-	} ways[] = { { "Movable", "online_movable" }, { "Normal", "online_kernel" },
-		     { "DMA32", "online_kernel" },    { "", "online\n" } };
+	} ways[] = { { "Movable", "online_movable" },
+		     { "Normal", "online_kernel" },
+		     { "DMA32", "online_kernel" },
+		     { "", "online\n" } };
 	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
 		struct block block = { .index = 9 };
 		char state[32];

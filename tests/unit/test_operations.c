@@ -71,8 +71,8 @@ static void make(void)
 	operation.cancel_fd = -1;
 	error = (struct popcorn_error){ 0 };
 	steps[0] = '\0';
-	ck_assert_msg(resources_new(&config, driver, fake->root, run, &resources, &error) == 0, "%s",
-		      error.text);
+	ck_assert_msg(resources_new(&config, driver, fake->root, run, &resources, &error) == 0,
+		      "%s", error.text);
 }
 
 static void unmake(void)
@@ -97,8 +97,8 @@ static int boot(struct claim **ret_claim, int *ret_fd)
 	r = resources_claim(resources, "db0", &def, ret_claim, &error);
 	if (r < 0)
 		return r;
-	r = boot_kernel(&config, resources, driver, "db0", &def, *ret_claim, &operation, ret_fd, NULL,
-			&error);
+	r = boot_kernel(&config, resources, driver, "db0", &def, *ret_claim, &operation, ret_fd,
+			NULL, &error);
 	if (r < 0)
 		ck_assert_int_eq(*ret_fd, -1);
 	return r;
@@ -219,7 +219,8 @@ START_TEST(test_dies_while_booting)
 	fake->script[0] = POPCORN_STATE_CRASHED;
 	fake->end_reason = POPCORN_REASON_PANIC;
 	strcpy(fake->end_text, "Unable to mount root fs");
-	fails(POPCORN_ERROR_CRASHED, "before it reported: the kernel panicked: Unable to mount root fs");
+	fails(POPCORN_ERROR_CRASHED,
+	      "before it reported: the kernel panicked: Unable to mount root fs");
 
 	fake->script[0] = POPCORN_STATE_BOOTING;
 	fake->script[1] = POPCORN_STATE_STOPPED;
@@ -426,21 +427,24 @@ START_TEST(test_modules)
 	char path[PATH_MAX + 128];
 	size_t size = 0;
 
-	snprintf(path, sizeof(path), "%s/lib/modules/" FAKE_RELEASE "/updates/popcorn/popcorn_guest.ko",
-		 fake->root);
+	snprintf(path, sizeof(path),
+		 "%s/lib/modules/" FAKE_RELEASE "/updates/popcorn/popcorn_guest.ko", fake->root);
 	ck_assert_int_eq(unlink(path), 0);
 	check_refused(POPCORN_ERROR_NO_MODULES, "linux-headers-" FAKE_RELEASE);
 
 	/* dkms compresses where the distribution does. */
-	ck_assert_int_eq(lzma_easy_buffer_encode(6, LZMA_CHECK_CRC64, NULL, (const uint8_t *)"module", 6,
-						 packed, &size, sizeof(packed)), LZMA_OK);
-	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/dkms/popcorn_guest.ko.xz", packed,
-			size);
+	ck_assert_int_eq(lzma_easy_buffer_encode(6, LZMA_CHECK_CRC64, NULL,
+						 (const uint8_t *)"module", 6, packed, &size,
+						 sizeof(packed)),
+			 LZMA_OK);
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/dkms/popcorn_guest.ko.xz",
+			packed, size);
 	ck_assert_msg(boot_check(&config, &def, &error) == 0, "%s", error.text);
-	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/dkms/popcorn_guest.ko.xz", packed,
-			size - 5);
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/dkms/popcorn_guest.ko.xz",
+			packed, size - 5);
 	check_refused(POPCORN_ERROR_NO_MODULES, "popcorn_guest.ko.xz");
-	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/dkms/popcorn_guest.ko.xz", "x", 1);
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/dkms/popcorn_guest.ko.xz", "x",
+			1);
 	check_refused(POPCORN_ERROR_NO_MODULES, "popcorn_guest.ko.xz");
 }
 END_TEST
@@ -454,8 +458,8 @@ static void clean_up(struct claim *claim)
 	fake->step_at = 0;
 	error = (struct popcorn_error){ 0 };
 	if (kernel) {
-		ck_assert_int_eq(driver->ops->open(driver, (uint32_t)(kernel - fake->kernels) + 1, &fd),
-				 0);
+		ck_assert_int_eq(
+			driver->ops->open(driver, (uint32_t)(kernel - fake->kernels) + 1, &fd), 0);
 		ck_assert_int_eq(kill_kernel(driver, fd, POPCORN_REASON_KILLED, &error), 0);
 		ck_assert_msg(release_kernel(resources, driver, fd, claim, &error) == 0, "%s",
 			      error.text);
@@ -555,7 +559,8 @@ START_TEST(test_crash_nth)
 
 		resources_free(resources);
 		error = (struct popcorn_error){ 0 };
-		ck_assert_int_eq(resources_new(&config, driver, fake->root, run, &resources, &error), 0);
+		ck_assert_int_eq(
+			resources_new(&config, driver, fake->root, run, &resources, &error), 0);
 		ck_assert_msg(resources_recover(resources, recover_one, NULL, &error) == 0, "%s",
 			      error.text);
 		fake_check_whole(fake);

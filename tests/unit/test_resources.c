@@ -40,8 +40,8 @@ static void start(unsigned cpus, unsigned threads, unsigned blocks, unsigned nod
 	snprintf(run, sizeof(run), "%s/run", fake->root);
 	error = (struct popcorn_error){ 0 };
 	n_found = 0;
-	ck_assert_msg(resources_new(&config, driver, fake->root, run, &resources, &error) == 0, "%s",
-		      error.text);
+	ck_assert_msg(resources_new(&config, driver, fake->root, run, &resources, &error) == 0,
+		      "%s", error.text);
 }
 
 static void setup(void)
@@ -530,7 +530,8 @@ static void *racer(void *arg)
 	snprintf(name, sizeof(name), "k%zu", (size_t)arg);
 	pthread_barrier_wait(&barrier);
 	for (int i = 0; i < 20; i++) {
-		struct kernel_def def = { .cpu_count = 1 + (unsigned)i % 2, .memory = 3 * FAKE_BLOCK_SIZE };
+		struct kernel_def def = { .cpu_count = 1 + (unsigned)i % 2,
+					  .memory = 3 * FAKE_BLOCK_SIZE };
 		struct popcorn_error e = { 0 };
 		struct claim *c;
 		uint32_t id;
@@ -538,7 +539,8 @@ static void *racer(void *arg)
 
 		if (resources_claim(resources, name, &def, &c, &e) < 0) {
 			ck_assert_msg(e.id == POPCORN_ERROR_NO_FREE_CPUS ||
-				      e.id == POPCORN_ERROR_NO_FREE_MEMORY, "%s", e.text);
+					      e.id == POPCORN_ERROR_NO_FREE_MEMORY,
+				      "%s", e.text);
 			continue;
 		}
 		ck_assert_int_eq(driver->ops->create(driver, name, &id, &fd), 0);
@@ -663,7 +665,11 @@ END_TEST
 START_TEST(test_bad_lease)
 {
 	static const char *const texts[] = {
-		"", "version = 1;", "version = 2; memory = 1L; blocks = ();", "}", "\1\2",
+		"",
+		"version = 1;",
+		"version = 2; memory = 1L; blocks = ();",
+		"}",
+		"\1\2",
 		"version = 1; memory = 1L; blocks = ( { index = 3; } );",
 		"version = 1; memory = 1L; blocks = ( { index = -3L; node = 0; zone = \"\"; } );",
 		"version = 1; memory = 1L; blocks = ( { index = 3L; node = 0; zone = "
