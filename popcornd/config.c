@@ -13,22 +13,22 @@
 #include "config.h"
 #include "util.h"
 
-#define CONFIG_SIZE_MAX	(1U << 20)
+#define CONFIG_SIZE_MAX (1U << 20)
 #define CONFIG_DEPTH_MAX 2 /* group.key: no table below has more */
 
 /* Far more than any kernel's NR_CPUS: a typing error must not make a bitmap of gigabytes. */
-#define CPU_INDEX_MAX	65535
+#define CPU_INDEX_MAX 65535
 /* Physical addresses have 52 bits. */
-#define MEMORY_MAX	(UINT64_C(1) << 52)
+#define MEMORY_MAX (UINT64_C(1) << 52)
 /* A day: more is a typing error. */
-#define TIMEOUT_MAX_SEC	86400
+#define TIMEOUT_MAX_SEC 86400
 
-#define DEFAULT_PRIMARY_MEMORY	(512 * MIB)
+#define DEFAULT_PRIMARY_MEMORY (512 * MIB)
 /* Enough for a distribution's kernel with its initrd unpacked. */
-#define DEFAULT_MEMORY		(512 * MIB)
-#define DEFAULT_BOOT_TIMEOUT	(120 * USEC_PER_SEC)
-#define DEFAULT_STOP_TIMEOUT	(90 * USEC_PER_SEC)
-#define DEFAULT_HEARTBEAT_MS	10000
+#define DEFAULT_MEMORY (512 * MIB)
+#define DEFAULT_BOOT_TIMEOUT (120 * USEC_PER_SEC)
+#define DEFAULT_STOP_TIMEOUT (90 * USEC_PER_SEC)
+#define DEFAULT_HEARTBEAT_MS 10000
 
 enum kind {
 	KIND_CPUS,	 /* hwloc_bitmap_t: "0-1" */
@@ -61,6 +61,8 @@ static const struct key config_keys[] = {
 	{ "busybox", KIND_PATH, offsetof(struct config, busybox) },
 	{ "agent", KIND_PATH, offsetof(struct config, agent) },
 	{ "modules", KIND_PATH, offsetof(struct config, modules) },
+	{ "cache", KIND_PATH, offsetof(struct config, cache) },
+	{ "fast_boot", KIND_BOOL, offsetof(struct config, fast_boot) },
 };
 
 static const struct key kernel_keys[] = {
@@ -81,9 +83,9 @@ struct parser {
 	struct popcorn_error *error;
 };
 
-__attribute__((format(printf, 4, 5)))
-static int bad(const struct parser *parser, const config_setting_t *setting, const char *key,
-	       const char *format, ...)
+__attribute__((format(printf, 4, 5))) static int bad(const struct parser *parser,
+						     const config_setting_t *setting,
+						     const char *key, const char *format, ...)
 {
 	char text[768];
 	va_list ap;
@@ -117,19 +119,23 @@ int parse_memory(const char *s, uint64_t *ret, struct popcorn_error *error)
 	if (*end)
 		goto malformed;
 	if (value > MEMORY_MAX >> shift)
-		return popcorn_error_set(error, POPCORN_ERROR_MEMORY_INVALID,
+		return popcorn_error_set(
+			error, POPCORN_ERROR_MEMORY_INVALID,
 			"'%.64s' is more memory than any machine of this kind can have", s);
 	value <<= shift;
 	if (value == 0 || value % POPCORN_MEMORY_ALIGN)
-		return popcorn_error_set(error, POPCORN_ERROR_MEMORY_INVALID,
+		return popcorn_error_set(
+			error, POPCORN_ERROR_MEMORY_INVALID,
 			"'%.64s' is not a multiple of 2 MiB, or is zero; give for example 512M", s);
 	*ret = value;
 	return 0;
 
 malformed:
-	return popcorn_error_set(error, POPCORN_ERROR_MEMORY_INVALID,
+	return popcorn_error_set(
+		error, POPCORN_ERROR_MEMORY_INVALID,
 		"'%.64s' is not a size of memory; give a number with K, M, G or T behind it, for "
-		"example 512M", s);
+		"example 512M",
+		s);
 }
 
 static bool parse_cpu(const char **s, unsigned *ret)
@@ -183,7 +189,8 @@ int parse_cpus(const char *s, hwloc_bitmap_t *ret, struct popcorn_error *error)
 	return 0;
 
 malformed:
-	return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
+	return popcorn_error_set(
+		error, POPCORN_ERROR_INVALID_ARGUMENT,
 		"'%.64s' is not a list of CPUs; give numbers and ranges, for example 2-3,7", s);
 }
 
@@ -198,8 +205,8 @@ static int set_string(char **target, const char *s)
 	return 0;
 }
 
-static int get_seconds(const struct parser *parser, const config_setting_t *setting, const char *key,
-		       double *ret)
+static int get_seconds(const struct parser *parser, const config_setting_t *setting,
+		       const char *key, double *ret)
 {
 	double value;
 
@@ -260,8 +267,8 @@ static int get_cpus(const struct parser *parser, const config_setting_t *setting
 	return 0;
 }
 
-static int get_cpu_wish(const struct parser *parser, const config_setting_t *setting, const char *key,
-			struct kernel_def *def)
+static int get_cpu_wish(const struct parser *parser, const config_setting_t *setting,
+			const char *key, struct kernel_def *def)
 {
 	int type = config_setting_type(setting);
 	long long count;
@@ -269,8 +276,7 @@ static int get_cpu_wish(const struct parser *parser, const config_setting_t *set
 	if (type == CONFIG_TYPE_STRING)
 		return get_cpus(parser, setting, key, &def->cpus);
 	if (type != CONFIG_TYPE_INT && type != CONFIG_TYPE_INT64)
-		return bad(parser, setting, key,
-			   "give how many CPUs (2) or which ones (\"2-3\")");
+		return bad(parser, setting, key, "give how many CPUs (2) or which ones (\"2-3\")");
 	count = config_setting_get_int64(setting);
 	if (count < 1 || count > POPCORN_CPUS_MAX)
 		return bad(parser, setting, key, "a kernel has 1 to %d CPUs, not %lld",
@@ -279,7 +285,8 @@ static int get_cpu_wish(const struct parser *parser, const config_setting_t *set
 	return 0;
 }
 
-static int set_key(const struct parser *parser, const config_setting_t *setting, const struct key *key)
+static int set_key(const struct parser *parser, const config_setting_t *setting,
+		   const struct key *key)
 {
 	void *target = (char *)parser->target + key->offset;
 	const char *s = config_setting_get_string(setting);
@@ -393,7 +400,8 @@ static int load(const char *path, const struct key *keys, size_t n_keys, void *t
 					 strerror(-r));
 	text = data;
 	if (strlen(text) != size)
-		return popcorn_error_set(error, POPCORN_ERROR_CONFIG, "%s: is not a text file", path);
+		return popcorn_error_set(error, POPCORN_ERROR_CONFIG, "%s: is not a text file",
+					 path);
 
 	config_init(&parsed);
 	if (config_read_string(&parsed, text) == CONFIG_TRUE)
@@ -430,12 +438,14 @@ int config_load(const char *path, struct config **ret, struct popcorn_error *err
 		.busybox = strdup("/bin/busybox"),
 		.agent = strdup(POPCORN_LIBEXECDIR "/popcorn-agent"),
 		.modules = strdup("/lib/modules"),
+		.cache = strdup("/var/cache/popcorn"),
+		.fast_boot = true,
 		.drop_caches = true,
 	};
 	if (asprintf(&config->default_image, "/boot/vmlinuz-%s", name.release) < 0)
 		config->default_image = NULL;
 	if (!config->primary_cpus || !config->default_image || !config->default_cmdline ||
-	    !config->busybox || !config->agent || !config->modules)
+	    !config->busybox || !config->agent || !config->modules || !config->cache)
 		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
 
 	r = load(path ? path : POPCORN_CONFDIR "/popcornd.conf", config_keys,
@@ -458,6 +468,7 @@ struct config *config_free(struct config *config)
 	free(config->busybox);
 	free(config->agent);
 	free(config->modules);
+	free(config->cache);
 	free(config);
 	return NULL;
 }
@@ -478,9 +489,11 @@ int kernel_name_check(const char *name, struct popcorn_error *error)
 	if (ok)
 		return 0;
 	/* Shown only as far as it is printable: it may be anything. */
-	return popcorn_error_set(error, POPCORN_ERROR_INVALID_NAME,
+	return popcorn_error_set(
+		error, POPCORN_ERROR_INVALID_NAME,
 		"a name of %zu characters was given that is not one for a kernel: 1 to %d of "
-		"A-Z a-z 0-9 _ . -, beginning with a letter or digit", len, POPCORN_NAME_MAX - 1);
+		"A-Z a-z 0-9 _ . -, beginning with a letter or digit",
+		len, POPCORN_NAME_MAX - 1);
 }
 
 static void kernel_def_freep(struct kernel_def **def)
@@ -527,7 +540,8 @@ int kernel_def_load(const struct config *config, const char *directory, const ch
 	r = load(path, kernel_keys, ARRAY_SIZE(kernel_keys), def, error);
 	if (r == -ENOENT)
 		return popcorn_error_set(error, POPCORN_ERROR_NO_SUCH_KERNEL,
-			"kernel '%s' has no definition: %s is not there", name, path);
+					 "kernel '%s' has no definition: %s is not there", name,
+					 path);
 	if (r < 0)
 		return r;
 	*ret = steal_ptr(def);

@@ -14,29 +14,31 @@
 #include "error.h"
 
 struct config {
-	hwloc_bitmap_t primary_cpus;	/* primary.cpus: CPUs never lent; CPU 0 is always in it */
-	uint64_t primary_memory;	/* primary.memory: bytes of RAM that always stay online */
-	char *default_image;		/* default.image; "/boot/vmlinuz-<running release>" */
-	char *default_cmdline;		/* default.cmdline; "" */
-	uint64_t default_memory;	/* default.memory, bytes */
-	uint64_t boot_timeout_usec;	/* boot.timeout, given in seconds */
-	uint64_t stop_timeout_usec;	/* stop.timeout, given in seconds */
-	unsigned heartbeat_ms;		/* heartbeat, given in seconds */
-	char *busybox;			/* shell of a kernel without initrd; static */
-	char *agent;			/* popcorn-agent */
-	char *modules;			/* "/lib/modules": VERSION/updates/… below it */
-	bool drop_caches;		/* memory.drop_caches: before memory is tried a second time */
+	hwloc_bitmap_t primary_cpus; /* primary.cpus: CPUs never lent; CPU 0 is always in it */
+	uint64_t primary_memory;     /* primary.memory: bytes of RAM that always stay online */
+	char *default_image;	     /* default.image; "/boot/vmlinuz-<running release>" */
+	char *default_cmdline;	     /* default.cmdline; "" */
+	uint64_t default_memory;     /* default.memory, bytes */
+	uint64_t boot_timeout_usec;  /* boot.timeout, given in seconds */
+	uint64_t stop_timeout_usec;  /* stop.timeout, given in seconds */
+	unsigned heartbeat_ms;	     /* heartbeat, given in seconds */
+	char *busybox;		     /* shell of a kernel without initrd; static */
+	char *agent;		     /* popcorn-agent */
+	char *modules;		     /* "/lib/modules": VERSION/updates/… below it */
+	char *cache;		     /* what is unpacked once: "/var/cache/popcorn" */
+	bool fast_boot;		     /* fast_boot: kernels are entered without their decompressor */
+	bool drop_caches;	     /* memory.drop_caches: before memory is tried a second time */
 };
 
 /* One kernel's definition: from its file, from D-Bus options, or both (options win). */
 struct kernel_def {
-	char *image;		/* absolute path of a bzImage */
-	char *initrd;		/* absolute path, or NULL: popcornd makes one with a shell */
-	char *cmdline;		/* what the user adds, or NULL */
-	hwloc_bitmap_t cpus;	/* the very CPUs, or NULL */
-	unsigned cpu_count;	/* how many, if cpus is NULL */
-	uint64_t memory;	/* bytes */
-	bool restart;		/* "on-failure" instead of "no" */
+	char *image;	     /* absolute path of a bzImage */
+	char *initrd;	     /* absolute path, or NULL: popcornd makes one with a shell */
+	char *cmdline;	     /* what the user adds, or NULL */
+	hwloc_bitmap_t cpus; /* the very CPUs, or NULL */
+	unsigned cpu_count;  /* how many, if cpus is NULL */
+	uint64_t memory;     /* bytes */
+	bool restart;	     /* "on-failure" instead of "no" */
 	uint64_t boot_timeout_usec;
 };
 

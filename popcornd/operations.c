@@ -6,31 +6,35 @@
 #include <limits.h>
 #include <lzma.h>
 #include <poll.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 
 #include <popcorn/head.h>
 
+#include "cache.h"
 #include "klog.h"
 #include "operations.h"
 #include "util.h"
+#include "vmlinux.h"
 
 /* Limits of what is read into memory: each well beyond what exists. */
-#define IMAGE_FILE_MAX	 (512 * MIB)
-#define INITRD_FILE_MAX	 (4096 * MIB - 1)
+#define IMAGE_FILE_MAX (512 * MIB)
+#define INITRD_FILE_MAX (4096 * MIB - 1)
 #define PROGRAM_FILE_MAX (64 * MIB)
 /* For a decompressed module; also how much the decompressor may use itself. */
-#define MODULE_SIZE_MAX	 (64 * MIB)
-#define LZMA_MEMORY_MAX	 (128 * MIB)
+#define MODULE_SIZE_MAX (64 * MIB)
+#define LZMA_MEMORY_MAX (128 * MIB)
 
 /* Beside the kernel in the first range: the command line and boot_params, page tables, slack. */
 #define FIRST_RANGE_SLACK (4 * MIB)
 
-#define PROGRESS_LOAD	0.45
-#define PROGRESS_START	0.55
+#define PROGRESS_LOAD 0.45
+#define PROGRESS_START 0.55
 #define PROGRESS_KERNEL 0.6
-#define PROGRESS_AGENT	0.9
+#define PROGRESS_AGENT 0.9
 
 /* What is loaded in a secondary before its init runs, in order. */
 static const char *const guest_modules[] = { "popcorn_guest" };
@@ -48,13 +52,15 @@ static int no_memory(struct popcorn_error *error)
 /* Files of a boot. */
 
 static int read_input(const char *what, const char *path, uint64_t max, enum popcorn_error_id id,
-		      const char *hint, void **ret, size_t *ret_size, struct popcorn_error *error)
+		      const char *hint, void **ret, size_t *ret_size, struct stat *ret_stat,
+		      struct popcorn_error *error)
 {
 	int r;
 
 	if (path[0] != '/')
-		return popcorn_error_set(error, id, "the %s '%s' is not an absolute path", what, path);
-	r = read_file(path, max, ret, ret_size);
+		return popcorn_error_set(error, id, "the %s '%s' is not an absolute path", what,
+					 path);
+	r = read_file_stat(path, max, ret, ret_size, ret_stat);
 	switch (r) {
 	case 0:
 		return 0;
@@ -63,14 +69,14 @@ static int read_input(const char *what, const char *path, uint64_t max, enum pop
 	case -EISDIR:
 		return popcorn_error_set(error, id, "the %s %s is a folder; %s", what, path, hint);
 	case -ENODEV:
-		return popcorn_error_set(error, id, "the %s %s is not a regular file; %s", what, path,
-					 hint);
+		return popcorn_error_set(error, id, "the %s %s is not a regular file; %s", what,
+					 path, hint);
 	case -EFBIG:
 		return popcorn_error_set(error, id, "the %s %s is larger than %s; %s", what, path,
 					 SIZE_TEXT(max), hint);
 	}
-	return popcorn_error_set(error, id, "the %s %s can't be read: %s; %s", what, path, strerror(-r),
-				 hint);
+	return popcorn_error_set(error, id, "the %s %s can't be read: %s; %s", what, path,
+				 strerror(-r), hint);
 }
 
 /* One file, or none: its path and contents. */
@@ -137,8 +143,8 @@ static int find_module(const struct config *config, const char *release, const c
 			char path[PATH_MAX];
 			int r;
 
-			if ((size_t)snprintf(path, sizeof(path), "%s/%s/%s/%s.ko%s", config->modules,
-					     release, module_folders[i], module,
+			if ((size_t)snprintf(path, sizeof(path), "%s/%s/%s/%s.ko%s",
+					     config->modules, release, module_folders[i], module,
 					     xz ? ".xz" : "") >= sizeof(path))
 				continue;
 			r = read_file(path, MODULE_SIZE_MAX, &packed.data, &packed.size);
@@ -154,15 +160,18 @@ static int find_module(const struct config *config, const char *release, const c
 				return no_memory(error);
 			if (r < 0)
 				return popcorn_error_set(error, POPCORN_ERROR_NO_MODULES,
-					"%s can't be read: %s; build popcorn's modules for kernel %s "
-					"again", path, strerror(-r), release);
+							 "%s can't be read: %s; build popcorn's "
+							 "modules for kernel %s "
+							 "again",
+							 path, strerror(-r), release);
 			return 0;
 		}
 	}
-	return popcorn_error_set(error, POPCORN_ERROR_NO_MODULES,
+	return popcorn_error_set(
+		error, POPCORN_ERROR_NO_MODULES,
 		"kernel %s needs popcorn's module %s.ko, which is not in %s/%s/updates or extra; "
-		"install linux-headers-%s, then 'dkms autoinstall -k %s'", release, module,
-		config->modules, release, release, release);
+		"install linux-headers-%s, then 'dkms autoinstall -k %s'",
+		release, module, config->modules, release, release, release);
 }
 
 /* A program that needs no libraries: nothing of that kind is in our initramfs. */
@@ -174,9 +183,9 @@ static bool is_static_program(const struct input *program)
 	if (program->size < sizeof(header))
 		return false;
 	memcpy(&header, data, sizeof(header));
-	if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64 ||
-	    header.e_machine != EM_X86_64 || header.e_phentsize != sizeof(Elf64_Phdr) ||
-	    header.e_phoff > program->size ||
+	if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
+	    header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != EM_X86_64 ||
+	    header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phoff > program->size ||
 	    header.e_phnum > (program->size - header.e_phoff) / sizeof(Elf64_Phdr))
 		return false;
 	for (size_t i = 0; i < header.e_phnum; i++) {
@@ -192,11 +201,14 @@ static bool is_static_program(const struct input *program)
 /* All that a boot needs from the disk. */
 struct files {
 	struct input image, initramfs;
+	struct stat image_stat;
 	struct bzimage kernel;
+	struct vmlinux vmlinux; /* what kernel.vmlinux points to, if it does */
 };
 
 static void files_done(struct files *files)
 {
+	vmlinux_done(&files->vmlinux);
 	input_done(&files->image);
 	input_done(&files->initramfs);
 }
@@ -204,18 +216,79 @@ static void files_done(struct files *files)
 static const char image_hint[] = "give the vmlinuz file of a kernel, as in /boot";
 static const char initrd_hint[] = "give the initrd.img file of that kernel, as in /boot, or none";
 
-static int read_image(const struct kernel_def *def, struct files *files, struct popcorn_error *error)
+static int read_image(const struct kernel_def *def, struct files *files,
+		      struct popcorn_error *error)
 {
 	int r;
 
 	if (!def->image)
-		return popcorn_error_set(error, POPCORN_ERROR_IMAGE_NOT_FOUND, "no image was given; %s",
-					 image_hint);
+		return popcorn_error_set(error, POPCORN_ERROR_IMAGE_NOT_FOUND,
+					 "no image was given; %s", image_hint);
 	r = read_input("kernel image", def->image, IMAGE_FILE_MAX, POPCORN_ERROR_IMAGE_NOT_FOUND,
-		       image_hint, &files->image.data, &files->image.size, error);
+		       image_hint, &files->image.data, &files->image.size, &files->image_stat,
+		       error);
 	if (r < 0)
 		return r;
 	return bzimage_parse(files->image.data, files->image.size, &files->kernel, error);
+}
+
+static void unlockp(pthread_mutex_t **lock)
+{
+	pthread_mutex_unlock(*lock);
+}
+
+/* What the cache has, or a new one that is put there. -EOPNOTSUPP and others of vmlinux_build(). */
+static int unpack_kernel(const struct config *config, const struct cache_key *key,
+			 const struct bzimage *kernel, struct vmlinux *ret)
+{
+	/* Of several boots of one kernel the first does the work, the others find it in the cache. */
+	static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+	_cleanup_(unlockp) pthread_mutex_t *locked = &one_at_a_time;
+	size_t size;
+	void *blob;
+	int r;
+
+	pthread_mutex_lock(locked);
+	r = cache_load(config->cache, key, &blob, &size);
+	if (r == 0) {
+		if (vmlinux_open(kernel, blob, size, ret) == 0)
+			return 0;
+		munmap(blob, size);
+	}
+	r = vmlinux_build(kernel, &blob, &size);
+	if (r < 0)
+		return r;
+	/* Without it the next boot takes longer, and nothing else. */
+	(void)cache_store(config->cache, key, blob, size);
+	r = vmlinux_open(kernel, blob, size, ret);
+	if (r < 0)
+		munmap(blob, size);
+	return r;
+}
+
+/*
+ * Sees to it that the kernel is entered without its decompressor, if it can be. If not, it unpacks
+ * itself. Only what is damaged is an error: it would be one there too, and nobody would see it.
+ */
+static int prepare_kernel(const struct config *config, struct files *files,
+			  struct image_partition *partition, struct popcorn_error *error)
+{
+	struct cache_key key;
+	int r;
+
+	if (!config->fast_boot ||
+	    getrandom(partition->random, sizeof(partition->random), 0) != sizeof(partition->random))
+		return 0;
+	cache_key_init(&key, &files->image_stat, files->image.data, files->image.size);
+	r = unpack_kernel(config, &key, &files->kernel, &files->vmlinux);
+	if (r == -EBADMSG)
+		return popcorn_error_set(
+			error, POPCORN_ERROR_IMAGE_INVALID,
+			"kernel %s can't be unpacked: the image is damaged; install it again",
+			files->kernel.release);
+	if (r == 0)
+		files->kernel.vmlinux = &files->vmlinux;
+	return 0;
 }
 
 /* Bytes of the first memory range without the initrd: image_layout() puts the kernel behind it. */
@@ -228,9 +301,9 @@ static uint64_t kernel_needs(const struct bzimage *kernel)
  * The user's initrd, unless @own_only, and our part of the initramfs; if there is no initrd also a
  * shell, and what a shell needs.
  */
-static int build_initramfs(const struct config *config, const char *name, const struct kernel_def *def,
-			   const struct bzimage *kernel, bool own_only, struct input *ret,
-			   struct popcorn_error *error)
+static int build_initramfs(const struct config *config, const char *name,
+			   const struct kernel_def *def, const struct bzimage *kernel,
+			   bool own_only, struct input *ret, struct popcorn_error *error)
 {
 	_cleanup_(input_done) struct input initrd = { 0 }, agent = { 0 }, busybox = { 0 };
 	_cleanup_(input_done) struct input module = { 0 };
@@ -244,20 +317,23 @@ static int build_initramfs(const struct config *config, const char *name, const 
 	if (r < 0)
 		return r;
 	r = read_input("first program of a kernel", config->agent, PROGRAM_FILE_MAX,
-		       POPCORN_ERROR_FAILED, "install popcorn again", &agent.data, &agent.size, error);
+		       POPCORN_ERROR_FAILED, "install popcorn again", &agent.data, &agent.size,
+		       NULL, error);
 	if (r < 0)
 		return r;
 	if (def->initrd && !own_only) {
-		r = read_input("initrd", def->initrd, INITRD_FILE_MAX, POPCORN_ERROR_INITRD_NOT_FOUND,
-			       initrd_hint, &initrd.data, &initrd.size, error);
+		r = read_input("initrd", def->initrd, INITRD_FILE_MAX,
+			       POPCORN_ERROR_INITRD_NOT_FOUND, initrd_hint, &initrd.data,
+			       &initrd.size, NULL, error);
 	} else if (!def->initrd) {
 		static const char hint[] = "install busybox-static, or give an initrd";
 
-		r = read_input("shell of a kernel without initrd", config->busybox, PROGRAM_FILE_MAX,
-			       POPCORN_ERROR_INITRD_NOT_FOUND, hint, &busybox.data, &busybox.size,
-			       error);
+		r = read_input("shell of a kernel without initrd", config->busybox,
+			       PROGRAM_FILE_MAX, POPCORN_ERROR_INITRD_NOT_FOUND, hint,
+			       &busybox.data, &busybox.size, NULL, error);
 		if (r == 0 && !is_static_program(&busybox))
-			r = popcorn_error_set(error, POPCORN_ERROR_INITRD_NOT_FOUND,
+			r = popcorn_error_set(
+				error, POPCORN_ERROR_INITRD_NOT_FOUND,
 				"no initrd was given, and the shell %s is not a static program; %s",
 				config->busybox, hint);
 	}
@@ -266,22 +342,31 @@ static int build_initramfs(const struct config *config, const char *name, const 
 
 	snprintf(list, sizeof(list), "%s.ko\n", guest_modules[0]);
 	snprintf(path, sizeof(path), "popcorn/%s.ko", guest_modules[0]);
-	files[n++] = (struct initramfs_file){ "popcorn-agent", S_IFREG | 0755, agent.data, agent.size,
-					      0, 0 };
-	files[n++] = (struct initramfs_file){ "popcorn/name", S_IFREG | 0644, name, strlen(name), 0, 0 };
-	files[n++] = (struct initramfs_file){ "popcorn/modules", S_IFREG | 0644, list, strlen(list), 0,
-					      0 };
-	files[n++] = (struct initramfs_file){ path, S_IFREG | 0644, module.data, module.size, 0, 0 };
+	files[n++] = (struct initramfs_file){
+		"popcorn-agent", S_IFREG | 0755, agent.data, agent.size, 0, 0
+	};
+	files[n++] =
+		(struct initramfs_file){ "popcorn/name", S_IFREG | 0644, name, strlen(name), 0, 0 };
+	files[n++] = (struct initramfs_file){
+		"popcorn/modules", S_IFREG | 0644, list, strlen(list), 0, 0
+	};
+	files[n++] =
+		(struct initramfs_file){ path, S_IFREG | 0644, module.data, module.size, 0, 0 };
 	if (!def->initrd) {
 		static const char *const folders[] = { "dev", "proc", "root", "run", "sys", "tmp" };
 
 		for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
-			files[n++] = (struct initramfs_file){ folders[i], S_IFDIR | 0755, NULL, 0, 0, 0 };
+			files[n++] = (struct initramfs_file){ folders[i], S_IFDIR | 0755,
+							      NULL,	  0,
+							      0,	  0 };
 		/* The kernel opens it for the first process, before anybody can make it. */
-		files[n++] = (struct initramfs_file){ "dev/console", S_IFCHR | 0600, NULL, 0, 5, 1 };
-		files[n++] = (struct initramfs_file){ "bin/busybox", S_IFREG | 0755, busybox.data,
-						      busybox.size, 0, 0 };
-		files[n++] = (struct initramfs_file){ "bin/sh", S_IFLNK | 0777, "busybox", 7, 0, 0 };
+		files[n++] =
+			(struct initramfs_file){ "dev/console", S_IFCHR | 0600, NULL, 0, 5, 1 };
+		files[n++] = (struct initramfs_file){
+			"bin/busybox", S_IFREG | 0755, busybox.data, busybox.size, 0, 0
+		};
+		files[n++] =
+			(struct initramfs_file){ "bin/sh", S_IFLNK | 0777, "busybox", 7, 0, 0 };
 	}
 	return initramfs_build(initrd.data, initrd.size, files, n, &ret->data, &ret->size, error);
 }
@@ -296,27 +381,31 @@ static int check_initrd(const struct config *config, const struct kernel_def *de
 		return 0;
 	if (def->initrd[0] != '/')
 		return popcorn_error_set(error, POPCORN_ERROR_INITRD_NOT_FOUND,
-			"the initrd '%s' is not an absolute path", def->initrd);
+					 "the initrd '%s' is not an absolute path", def->initrd);
 	fd = open(def->initrd, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return popcorn_error_set(error, POPCORN_ERROR_INITRD_NOT_FOUND,
-			"the initrd %s can't be read: %s; %s", def->initrd, strerror(errno),
-			initrd_hint);
+					 "the initrd %s can't be read: %s; %s", def->initrd,
+					 strerror(errno), initrd_hint);
 	if (!S_ISREG(st.st_mode))
 		return popcorn_error_set(error, POPCORN_ERROR_INITRD_NOT_FOUND,
-			"the initrd %s is %s; %s", def->initrd,
-			S_ISDIR(st.st_mode) ? "a folder" : "not a regular file", initrd_hint);
+					 "the initrd %s is %s; %s", def->initrd,
+					 S_ISDIR(st.st_mode) ? "a folder" : "not a regular file",
+					 initrd_hint);
 	if ((uint64_t)st.st_size > INITRD_FILE_MAX ||
 	    (uint64_t)st.st_size + kernel_needs(kernel) > def->memory)
 		return popcorn_error_set(error, POPCORN_ERROR_INITRD_TOO_LARGE,
-			"the initrd %s has %" PRIu64 " MiB, kernel %s needs %" PRIu64 " MiB to unpack "
-			"itself, and %s of memory were asked for; ask for more", def->initrd,
-			((uint64_t)st.st_size + MIB - 1) / MIB, kernel->release,
-			(kernel_needs(kernel) + MIB - 1) / MIB, SIZE_TEXT(def->memory));
+					 "the initrd %s has %" PRIu64
+					 " MiB, kernel %s needs %" PRIu64 " MiB to unpack "
+					 "itself, and %s of memory were asked for; ask for more",
+					 def->initrd, ((uint64_t)st.st_size + MIB - 1) / MIB,
+					 kernel->release, (kernel_needs(kernel) + MIB - 1) / MIB,
+					 SIZE_TEXT(def->memory));
 	return 0;
 }
 
-int boot_check(const struct config *config, const struct kernel_def *def, struct popcorn_error *error)
+int boot_check(const struct config *config, const struct kernel_def *def,
+	       struct popcorn_error *error)
 {
 	/* The longest numbers that image_cmdline() can have to put in. */
 	const struct image_partition partition = {
@@ -332,14 +421,18 @@ int boot_check(const struct config *config, const struct kernel_def *def, struct
 	r = read_image(def, &files, error);
 	if (r < 0)
 		return r;
-	r = image_cmdline(def->cmdline ? def->cmdline : "", &files.kernel, &partition, &cmdline, error);
+	r = image_cmdline(def->cmdline ? def->cmdline : "", &files.kernel, &partition, &cmdline,
+			  error);
 	if (r < 0)
 		return r;
 	if (kernel_needs(&files.kernel) > def->memory)
 		return popcorn_error_set(error, POPCORN_ERROR_MEMORY_TOO_SMALL,
-			"kernel %s needs %" PRIu64 " MiB to unpack itself, and %s of memory were asked "
-			"for; ask for more", files.kernel.release,
-			(kernel_needs(&files.kernel) + MIB - 1) / MIB, SIZE_TEXT(def->memory));
+					 "kernel %s needs %" PRIu64
+					 " MiB to unpack itself, and %s of memory were asked "
+					 "for; ask for more",
+					 files.kernel.release,
+					 (kernel_needs(&files.kernel) + MIB - 1) / MIB,
+					 SIZE_TEXT(def->memory));
 	r = check_initrd(config, def, &files.kernel, error);
 	if (r < 0)
 		return r;
@@ -375,29 +468,36 @@ static int create_kernel(struct driver *driver, const char *name, int *ret_fd,
 	/* LOAD would refuse: say so before anything is taken. */
 	if (info.flags & POPCORN_INFO_LOCKDOWN)
 		return popcorn_error_set(error, POPCORN_ERROR_LOCKED_DOWN,
-			"the primary is in lockdown mode (/sys/kernel/security/lockdown), which forbids "
-			"to load another kernel, as it does for kexec; boot it without Secure Boot or "
-			"lockdown=");
+					 "the primary is in lockdown mode "
+					 "(/sys/kernel/security/lockdown), which forbids "
+					 "to load another kernel, as it does for kexec; boot it "
+					 "without Secure Boot or "
+					 "lockdown=");
 	r = driver->ops->create(driver, name, &id, ret_fd);
 	switch (r) {
 	case -EEXIST:
 		return popcorn_error_set(error, POPCORN_ERROR_NAME_TAKEN,
-			"the driver has a kernel named '%s'; choose another name, or stop and release "
-			"it", name);
+					 "the driver has a kernel named '%s'; choose another name, "
+					 "or stop and release "
+					 "it",
+					 name);
 	case -EINVAL:
 		return popcorn_error_set(error, POPCORN_ERROR_INVALID_NAME, NULL);
 	case -EPERM:
-		return popcorn_error_set(error, POPCORN_ERROR_NOT_AUTHORIZED,
+		return popcorn_error_set(
+			error, POPCORN_ERROR_NOT_AUTHORIZED,
 			"the driver refuses a new kernel to popcornd: it lacks CAP_SYS_BOOT");
 	case -ENOSPC:
 		if (info.low_free == 0)
 			return popcorn_error_set(error, POPCORN_ERROR_NO_LOW_MEMORY,
-				"no memory below 640 KiB is left, of which every kernel needs %" PRIu32
-				" KiB to start; %" PRIu32 " kernels have it; stop and release one",
-				info.low_size / 1024, info.nr_kernels);
+						 "no memory below 640 KiB is left, of which every "
+						 "kernel needs %" PRIu32 " KiB to start; %" PRIu32
+						 " kernels have it; stop and release one",
+						 info.low_size / 1024, info.nr_kernels);
 		return popcorn_error_set(error, POPCORN_ERROR_LIMIT,
-			"there are %" PRIu32 " kernels, %d is the limit; stop and release one",
-			info.nr_kernels, POPCORN_KERNELS_MAX);
+					 "there are %" PRIu32
+					 " kernels, %d is the limit; stop and release one",
+					 info.nr_kernels, POPCORN_KERNELS_MAX);
 	}
 	return r < 0 ? popcorn_error_set_errno(error, r, "the driver refuses a new kernel") : 0;
 }
@@ -418,8 +518,9 @@ static int load_image(struct driver *driver, int fd, const struct image *image,
 	r = driver->ops->load(driver, fd, segments, image->n_segments);
 	if (r == -EPERM)
 		return popcorn_error_set(error, POPCORN_ERROR_LOCKED_DOWN,
-			"the driver may not load a kernel: the primary is in lockdown mode, or popcornd "
-			"lacks CAP_SYS_BOOT");
+					 "the driver may not load a kernel: the primary is in "
+					 "lockdown mode, or popcornd "
+					 "lacks CAP_SYS_BOOT");
 	if (r < 0)
 		return popcorn_error_set_errno(error, r, "the driver could not load the image");
 	return 0;
@@ -432,8 +533,10 @@ static int start_image(struct driver *driver, int fd, const struct image *image,
 
 	if (r == -ETIME)
 		return popcorn_error_set(error, POPCORN_ERROR_BOOT_TIMEOUT,
-			"the boot CPU of '%s' was started and did not reach the start-up code; ask for "
-			"another CPU, and see 'dmesg'", name);
+					 "the boot CPU of '%s' was started and did not reach the "
+					 "start-up code; ask for "
+					 "another CPU, and see 'dmesg'",
+					 name);
 	if (r < 0)
 		return popcorn_error_set_errno(error, r, "the driver could not start '%s'", name);
 	return 0;
@@ -451,9 +554,10 @@ static int get_status(struct driver *driver, int fd, struct popcorn_status *ret,
 
 	if (r == -ENODEV)
 		return popcorn_error_set(error, POPCORN_ERROR_NO_SUCH_KERNEL,
-			"the kernel was released meanwhile");
+					 "the kernel was released meanwhile");
 	if (r < 0)
-		return popcorn_error_set_errno(error, r, "the driver does not say how the kernel is");
+		return popcorn_error_set_errno(error, r,
+					       "the driver does not say how the kernel is");
 	return 0;
 }
 
@@ -472,16 +576,19 @@ static int died_while_booting(const char *name, const struct popcorn_status *sta
 			      struct popcorn_error *error)
 {
 	return popcorn_error_set(error, POPCORN_ERROR_CRASHED,
-		"'%s' is %s %s: %s%s%s; 'popcornctl log %s' shows its log", name,
-		state_to_string(status->state),
-		status->times[POPCORN_TIME_CHECKIN] ? "after it had reported and before its user space "
-						      "was up" :
-						      "before it reported",
-		reason_to_text(status->reason), *status->text ? ": " : "", status->text, name);
+				 "'%s' is %s %s: %s%s%s; 'popcornctl log %s' shows its log", name,
+				 state_to_string(status->state),
+				 status->times[POPCORN_TIME_CHECKIN]
+					 ? "after it had reported and before its user space "
+					   "was up"
+					 : "before it reported",
+				 reason_to_text(status->reason), *status->text ? ": " : "",
+				 status->text, name);
 }
 
-static int wait_running(struct driver *driver, int fd, const char *name, const struct kernel_def *def,
-			const struct operation *operation, struct popcorn_error *error)
+static int wait_running(struct driver *driver, int fd, const char *name,
+			const struct kernel_def *def, const struct operation *operation,
+			struct popcorn_error *error)
 {
 	uint64_t deadline = now_usec() + def->boot_timeout_usec;
 	bool checked_in = false, late = false;
@@ -515,11 +622,14 @@ static int wait_running(struct driver *driver, int fd, const char *name, const s
 		}
 		if (late)
 			return popcorn_error_set(error, POPCORN_ERROR_BOOT_TIMEOUT,
-				"'%s' was started, and %s within %" PRIu64 " seconds; everything was put "
-				"back; 'popcornctl log %s' shows how far it came", name,
-				checked_in ? "reported, but its user space was not up" :
-					     "did not report",
-				def->boot_timeout_usec / USEC_PER_SEC, name);
+						 "'%s' was started, and %s within %" PRIu64
+						 " seconds; everything was put "
+						 "back; 'popcornctl log %s' shows how far it came",
+						 name,
+						 checked_in
+							 ? "reported, but its user space was not up"
+							 : "did not report",
+						 def->boot_timeout_usec / USEC_PER_SEC, name);
 		r = wait_change(fd, operation->cancel_fd, deadline);
 		if (r == -ECANCELED)
 			return popcorn_error_set(error, POPCORN_ERROR_CANCELLED, NULL);
@@ -531,8 +641,8 @@ static int wait_running(struct driver *driver, int fd, const char *name, const s
 }
 
 /* The reverse of all that boot_kernel() did, and what the kernel said if it came so far. */
-static int undo_boot(struct resources *resources, struct driver *driver, int fd, struct claim *claim,
-		     bool started, enum popcorn_reason reason, char **ret_log,
+static int undo_boot(struct resources *resources, struct driver *driver, int fd,
+		     struct claim *claim, bool started, enum popcorn_reason reason, char **ret_log,
 		     struct popcorn_error *error)
 {
 	int r;
@@ -586,6 +696,9 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 	r = claim_partition(claim, fd, &partition, &cause);
 	if (r < 0)
 		goto fail;
+	r = prepare_kernel(config, &files, &partition, &cause);
+	if (r < 0)
+		goto fail;
 	r = image_build(&files.kernel, files.initramfs.data, files.initramfs.size,
 			def->cmdline ? def->cmdline : "", &partition, &image, &cause);
 	if (r < 0)
@@ -611,9 +724,9 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 
 	r = wait_running(driver, fd, name, def, operation, &cause);
 	if (r < 0) {
-		reason = cause.id == POPCORN_ERROR_BOOT_TIMEOUT ? POPCORN_REASON_BOOT_TIMEOUT :
-			 cause.id == POPCORN_ERROR_CANCELLED	? POPCORN_REASON_CANCELLED :
-								  POPCORN_REASON_KILLED;
+		reason = cause.id == POPCORN_ERROR_BOOT_TIMEOUT ? POPCORN_REASON_BOOT_TIMEOUT
+			 : cause.id == POPCORN_ERROR_CANCELLED	? POPCORN_REASON_CANCELLED
+								: POPCORN_REASON_KILLED;
 		goto fail;
 	}
 	*ret_fd = steal_fd(&fd);
@@ -622,8 +735,10 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 fail:
 	if (undo_boot(resources, driver, fd, claim, started, reason, ret_log, &undo) < 0) {
 		/* What is not as it was weighs more than why: say both. */
-		return popcorn_error_set(error, undo.id, "%.480s; before that, '%s' could not be booted: "
-							 "%.400s", undo.text, name, cause.text);
+		return popcorn_error_set(error, undo.id,
+					 "%.480s; before that, '%s' could not be booted: "
+					 "%.400s",
+					 undo.text, name, cause.text);
 	}
 	if (error && error->id == POPCORN_ERROR_NONE)
 		*error = cause;
@@ -632,7 +747,8 @@ fail:
 
 /* Ending. */
 
-int kill_kernel(struct driver *driver, int fd, enum popcorn_reason reason, struct popcorn_error *error)
+int kill_kernel(struct driver *driver, int fd, enum popcorn_reason reason,
+		struct popcorn_error *error)
 {
 	int r = driver->ops->stop(driver, fd, POPCORN_STOP_KILL, reason);
 
@@ -642,11 +758,12 @@ int kill_kernel(struct driver *driver, int fd, enum popcorn_reason reason, struc
 		return 0;
 	case -EIO:
 		return popcorn_error_set(error, POPCORN_ERROR_CPU_STUCK,
-			"a CPU of the kernel was not seen stopped; it and the memory it may write are "
-			"kept from the primary; 'popcornctl release' tries again");
+					 "a CPU of the kernel was not seen stopped; it and the "
+					 "memory it may write are "
+					 "kept from the primary; 'popcornctl release' tries again");
 	case -ENODEV:
 		return popcorn_error_set(error, POPCORN_ERROR_NO_SUCH_KERNEL,
-			"the kernel was released meanwhile");
+					 "the kernel was released meanwhile");
 	}
 	return popcorn_error_set_errno(error, r, "the kernel can't be stopped");
 }
@@ -675,18 +792,20 @@ int stop_kernel(struct driver *driver, int fd, uint64_t timeout_usec,
 			/* Nobody is there yet who could be asked. */
 			goto kill;
 		case POPCORN_STATE_RUNNING:
-			r = driver->ops->stop(driver, fd, POPCORN_STOP_ASK, POPCORN_REASON_REQUESTED);
+			r = driver->ops->stop(driver, fd, POPCORN_STOP_ASK,
+					      POPCORN_REASON_REQUESTED);
 			/* -EBUSY: it left "running" just now; look again. */
 			if (r < 0 && r != -EBUSY)
-				return popcorn_error_set_errno(error, r,
-					"the kernel can't be asked to shut down");
+				return popcorn_error_set_errno(
+					error, r, "the kernel can't be asked to shut down");
 			continue;
 		case POPCORN_STATE_STOPPING:
 			break;
 		}
 		r = wait_change(fd, operation->cancel_fd, deadline);
 		if (r == -ECANCELED)
-			return popcorn_error_set(error, POPCORN_ERROR_CANCELLED,
+			return popcorn_error_set(
+				error, POPCORN_ERROR_CANCELLED,
 				"the stop was cancelled; the kernel was asked to shut down and may "
 				"still do so");
 		if (r < 0)
@@ -713,12 +832,15 @@ int release_kernel(struct resources *resources, struct driver *driver, int fd, s
 		return resources_give_back(resources, claim, error);
 	case -EIO:
 		return popcorn_error_set(error, POPCORN_ERROR_CPU_STUCK,
-			"%" PRIu32 " CPUs and %" PRIu32 " memory ranges of the kernel are kept: a CPU was "
-			"not seen stopped and may still write there; 'popcornctl release' tries again, "
-			"a reboot of the machine always helps", cpus, ranges);
+					 "%" PRIu32 " CPUs and %" PRIu32
+					 " memory ranges of the kernel are kept: a CPU was "
+					 "not seen stopped and may still write there; 'popcornctl "
+					 "release' tries again, "
+					 "a reboot of the machine always helps",
+					 cpus, ranges);
 	case -EBUSY:
 		return popcorn_error_set(error, POPCORN_ERROR_WRONG_STATE,
-			"the kernel runs; stop it before it is released");
+					 "the kernel runs; stop it before it is released");
 	}
 	return popcorn_error_set_errno(error, r, "the driver can't release the kernel");
 }
@@ -786,7 +908,8 @@ int read_kernel_log(struct driver *driver, int fd, char **ret, struct popcorn_er
 			       (off_t)ranges[i].start);
 
 		if (p == MAP_FAILED)
-			return popcorn_error_set_errno(error, errno, "the kernel's memory can't be read");
+			return popcorn_error_set_errno(error, errno,
+						       "the kernel's memory can't be read");
 		mappings.ranges[mappings.n++] =
 			(struct klog_range){ ranges[i].start, ranges[i].length, p };
 	}

@@ -26,7 +26,8 @@ int poll_until(struct pollfd *fds, size_t n, uint64_t deadline_usec)
 
 		if (deadline_usec != UINT64_MAX) {
 			/* Rounded up: a poll that returns just before the deadline would spin. */
-			uint64_t left = deadline_usec > now ? (deadline_usec - now + 999) / 1000 : 0;
+			uint64_t left =
+				deadline_usec > now ? (deadline_usec - now + 999) / 1000 : 0;
 
 			timeout = left > INT_MAX ? INT_MAX : (int)left;
 		}
@@ -41,6 +42,12 @@ int poll_until(struct pollfd *fds, size_t n, uint64_t deadline_usec)
 }
 
 int read_file(const char *path, size_t max, void **ret, size_t *ret_size)
+{
+	return read_file_stat(path, max, ret, ret_size, NULL);
+}
+
+int read_file_stat(const char *path, size_t max, void **ret, size_t *ret_size,
+		   struct stat *ret_stat)
 {
 	_cleanup_close_ int fd = -1;
 	_cleanup_free_ uint8_t *data = NULL;
@@ -94,6 +101,8 @@ int read_file(const char *path, size_t max, void **ret, size_t *ret_size)
 		return -EFBIG;
 	data[size] = '\0';
 
+	if (ret_stat)
+		*ret_stat = st;
 	*ret_size = size;
 	*ret = steal_ptr(data);
 	return 0;

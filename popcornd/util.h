@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define _cleanup_(f)	__attribute__((cleanup(f)))
-#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
-#define MIB		(UINT64_C(1) << 20)
-#define USEC_PER_SEC	UINT64_C(1000000)
+#define _cleanup_(f) __attribute__((cleanup(f)))
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define MIB (UINT64_C(1) << 20)
+#define USEC_PER_SEC UINT64_C(1000000)
 
 static inline void freep(void *p)
 {
@@ -31,16 +31,16 @@ static inline void fclosep(FILE **f)
 		fclose(*f);
 }
 
-#define _cleanup_free_	 _cleanup_(freep)
-#define _cleanup_close_	 _cleanup_(closep)
+#define _cleanup_free_ _cleanup_(freep)
+#define _cleanup_close_ _cleanup_(closep)
 #define _cleanup_fclose_ _cleanup_(fclosep)
 
 /* Ownership leaves the variable, so that its cleanup does nothing. */
-#define steal_ptr(p)				\
-	__extension__({				\
-		__typeof__(p) _stolen = (p);	\
-		(p) = NULL;			\
-		_stolen;			\
+#define steal_ptr(p)                         \
+	__extension__({                      \
+		__typeof__(p) _stolen = (p); \
+		(p) = NULL;                  \
+		_stolen;                     \
 	})
 
 static inline int steal_fd(int *fd)
@@ -67,6 +67,10 @@ int poll_until(struct pollfd *fds, size_t n, uint64_t deadline_usec);
  * bytes and is not counted.
  */
 int read_file(const char *path, size_t max, void **ret, size_t *ret_size);
+/* And what fstat() said of it before it was read; @ret_stat may be NULL. */
+struct stat;
+int read_file_stat(const char *path, size_t max, void **ret, size_t *ret_size,
+		   struct stat *ret_stat);
 
 /* Makes each folder of @path that is missing. */
 int make_folders(const char *path, unsigned mode);
