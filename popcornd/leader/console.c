@@ -76,6 +76,9 @@ size_t printed_find(const struct printed *printed, const char *bytes, size_t n)
 
 	if (size == 0 || size > PRINTED_MAX || n < size)
 		return 0;
+	/* All that was ever printed: it can only be the beginning. */
+	if (size < PRINTED_MAX)
+		return memcmp(bytes, end, size) == 0 ? size : 0;
 	/* The last place: of two equal ends, printing too little is worse only if it repeats. */
 	for (size_t at = n - size + 1; at-- > 0;)
 		if (bytes[at] == end[0] && memcmp(bytes + at, end, size) == 0)
