@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+#
+# What scenarios about kernels share, after lib.sh.
+
+# prop KERNEL PROPERTY: a property of a kernel, bare.
+prop() {
+	popcornctl show "$1" -p "$2" | sed 's/^[^=]*=//'
+}
+
+# has_state KERNEL STATE: for wait_until.
+has_state() {
+	[ "$(prop "$1" State)" = "$2" ]
+}
+
+# reach KERNEL STATE SECONDS: waits until the kernel is in the state.
+reach() {
+	wait_until "$3" has_state "$1" "$2"
+	say "ok: $1 is $2: $(prop "$1" ReasonText)"
+}
+
+# ask KERNEL COMMAND: runs a command in the shell on a kernel's console; its output.
+ask() {
+	local kernel=$1 command=$2 line pid in out begun='' code=1 mark=$EPOCHREALTIME
+
+	coproc ask_console { exec popcornctl console "$kernel" 2>/dev/null; }
+	# Copies, because bash forgets them when the process ends.
+	# shellcheck disable=SC2154 # coproc sets it
+	in=${ask_console[1]} out=${ask_console[0]} pid=$ask_console_PID
+	# The console begins with all that was said before, so each command has marks of its own, each
+	# written in two halves so that the echo of the typed line does not match it.
+	printf 'echo be""gin-%s; %s; echo e""nd-%s\n' "$mark" "$command" "$mark" >&"$in"
+	while IFS= read -r -t 30 line <&"$out"; do
+		line=${line%$'\r'}
+		case $line in
+		"begin-$mark") begun=yes ;;
+		*"end-$mark") code=0; line=${line%"end-$mark"}; [ -z "$line" ] || printf '%s\n' "$line"; break ;;
+		*) [ -z "$begun" ] || printf '%s\n' "$line" ;;
+		esac
+	done
+	kill "$pid" 2>/dev/null
+	wait "$pid" 2>/dev/null
+	return $code
+}
+
+# type_in KERNEL COMMAND: types a command that nothing comes back from.
+type_in() {
+	printf '%s\n' "$2" | timeout 3 popcornctl console "$1" >/dev/null 2>&1 || true
+}
+
+# listed: all that is known of every kernel, but for what grows by itself.
+listed() {
+	popcornctl list --json=short | jq -c 'map(del(.uptime_usec))'
+}
+
+# refused ERROR COMMAND…: the command fails with the error's D-Bus name, and nothing has changed.
+refused() {
+	local before
+
+	before=$(whole_state; listed)
+	fails_with "$@"
+	is '  nothing has changed' "$(whole_state; listed)" "$before"
+}
