@@ -44,14 +44,17 @@
 #include "popcorn_guest.h"
 
 #define MODULES_FOLDER "/popcorn"
-#define INIT	       "/init"
-#define SHELL	       "/bin/busybox"
-#define CONSOLE	       "/dev/hvc0"
+#define INIT "/init"
+#define SHELL "/bin/busybox"
+#define CONSOLE "/dev/hvc0"
 
 /* How long processes have to end after SIGTERM before they get SIGKILL. */
 #define TERM_SECONDS 5
-/* How long somebody else's init may take to shut down before we power off over its head. */
-#define INIT_SECONDS 90
+/*
+ * How long somebody else's init may take to shut down before we power off over its head, with its
+ * data written out. Less than the 90 s after which the primary, by default, would kill us.
+ */
+#define INIT_SECONDS 75
 /* A shell that ended earlier than this is not started again at once. */
 #define SHELL_SECONDS 1
 
