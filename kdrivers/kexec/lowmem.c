@@ -9,6 +9,8 @@
 #include <linux/io.h>
 #include <linux/ioport.h>
 #include <linux/mm.h>
+#include <linux/pgtable.h>
+#include <asm/processor.h>
 #include <asm/segment.h>
 
 #include "kexec.h"
@@ -39,6 +41,7 @@ static u32 tramp_page;
 struct blob {
 	u32 start, end;
 	u32 text, text_end;
+	u32 tables;	/* top level */
 	u32 restart;	/* where an emergency restart goes in 32-bit mode */
 };
 
@@ -104,27 +107,40 @@ static bool blob_parse(const u8 *low, u32 base, u32 limit, u32 page, bool sev, b
 		.end = at + 4,
 		.text = text,
 		.text_end = text_end,
+		.tables = tables,
 		.restart = restart,
 	};
 	return true;
 }
 
-/*
- * Looks for real-mode blobs in [base, limit), which is mapped at @low. Returns how many; the last
- * one is written to @ret. What is there may be written by another kernel meanwhile: every
- * word is read once, and no address leaves the piece.
- */
-static int blob_find(const u8 *low, u32 base, u32 limit, struct blob *ret)
+/* Where a table of the top level says that the kernel's text is mapped. */
+static u64 text_mapping(const void *top)
 {
+	return READ_ONCE(((const u64 *)top)[pgd_index(__START_KERNEL_map)]) & PTE_PFN_MASK;
+}
+
+/*
+ * Looks for real-mode blobs in [base, limit), which is mapped at @low; those of one kernel if
+ * @mapping, its text_mapping(), is not 0. Returns how many; the last one is written to @ret. What is
+ * there may be written by another kernel meanwhile: every word is read once, and no address
+ * leaves the piece.
+ */
+static int blob_find(const u8 *low, u32 base, u32 limit, u64 mapping, struct blob *ret)
+{
+	struct blob blob;
 	u32 page;
 	int i, n = 0;
 
 	for (page = base; page + 2 * PAGE_SIZE <= limit; page += PAGE_SIZE)
-		for (i = 0; i < 4; i++)
-			if (blob_parse(low, base, limit, page, i & 1, i & 2, ret)) {
-				n++;
-				break;
-			}
+		for (i = 0; i < 4; i++) {
+			if (!blob_parse(low, base, limit, page, i & 1, i & 2, &blob))
+				continue;
+			if (mapping && text_mapping(low - base + blob.tables) != mapping)
+				continue;
+			*ret = blob;
+			n++;
+			break;
+		}
 	return n;
 }
 
@@ -164,7 +180,7 @@ void popcorn_close_reset(struct popcorn_kernel *kernel)
 
 	if (kernel->parked_reset)
 		return;
-	if (blob_find(kernel->low, base, limit, &blob) != 1 || blob.start < base + PAGE_SIZE ||
+	if (blob_find(kernel->low, base, limit, 0, &blob) != 1 || blob.start < base + PAGE_SIZE ||
 	    blob.restart > blob.text_end - sizeof(code)) {
 		kernel->restart_asm = 0;
 		return;
@@ -228,8 +244,10 @@ void popcorn_low_put(u64 start)
 
 	guard(mutex)(&low_lock);
 	for (i = 0; i < nr_pieces; i++)
-		if (pieces[i] == start)
+		if (pieces[i] == start) {
+			memset(phys_to_virt(start), 0, PIECE_SIZE);
 			__clear_bit(i, pieces_used);
+		}
 }
 
 static int mark_ram(struct resource *res, void *data)
@@ -254,7 +272,9 @@ int popcorn_low_init(void)
 	u32 page, run = 0;
 	int n;
 
-	n = blob_find(phys_to_virt(PAGE_SIZE), PAGE_SIZE, LOW_END, &blob);
+	/* Others may lie there from before a warm reset or kexec: this kernel's maps its text. */
+	n = blob_find(phys_to_virt(PAGE_SIZE), PAGE_SIZE, LOW_END,
+		      text_mapping(phys_to_virt(read_cr3_pa())), &blob);
 	if (n != 1) {
 		pr_err("found %d real-mode blobs below 640 KiB instead of 1: can't tell which memory there is free\n",
 		       n);

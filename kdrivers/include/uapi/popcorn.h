@@ -214,10 +214,11 @@ struct popcorn_cpus {
  * @node:	out: NUMA node of the range
  * @reserved:	zero
  *
- * The first range ever added carries the kernel's head (see popcorn/head.h) in its first bytes.
+ * The first range ever added carries the kernel's head (see popcorn/head.h) in its first bytes, and
+ * is at least 4 MiB.
  * OFFLINE: -EBUSY if any page of it is online; onlining it is forbidden until RELEASE.
  * CONTIG: -EBUSY if it could not be evacuated, worth trying elsewhere.
- * Both: -EBUSY not in "reserved" or range taken; -EINVAL unaligned, zero or not RAM;
+ * Both: -EBUSY not in "reserved" or range taken; -EINVAL unaligned, zero, not RAM or too small;
  * -ENOSPC POPCORN_RANGES_MAX reached.
  */
 struct popcorn_memory {
@@ -262,7 +263,8 @@ struct popcorn_load {
 /**
  * struct popcorn_start - start the boot CPU (POPCORN_IOC_START, on a kernel)
  * @size:	sizeof(struct popcorn_start) of the caller
- * @heartbeat_ms: a running kernel of which a CPU is silent for so long has crashed; 0 = 10,000
+ * @heartbeat_ms: a running kernel of which a CPU is silent for so long has crashed; 0 = 10,000,
+ *		else at least 2,000: two beats
  * @entry:	64-bit entry point, in a loaded segment (Documentation/x86/boot.rst, 64-bit protocol)
  * @boot_params: address of struct boot_params, in a loaded segment
  *
