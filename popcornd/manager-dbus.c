@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -242,6 +243,13 @@ static int read_option(sd_bus_message *message, const char *option, struct kerne
 		return 0;
 	}
 	if (strcmp(option, "Memory") == 0) {
+		/* Before it is compared with what an image needs. */
+		if (t == 0 || t % POPCORN_MEMORY_ALIGN != 0)
+			return popcorn_error_set(error, POPCORN_ERROR_MEMORY_INVALID,
+						 "%" PRIu64
+						 " bytes of memory were asked for; ask for a "
+						 "multiple of %llu MiB",
+						 t, POPCORN_MEMORY_ALIGN >> 20);
 		def->memory = t;
 		return 0;
 	}
