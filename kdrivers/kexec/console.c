@@ -12,16 +12,16 @@
 
 #include "kexec.h"
 
-#define OUT_SIZE	POPCORN_CONSOLE_OUT_SIZE
-#define IN_SIZE		POPCORN_CONSOLE_IN_SIZE
+#define OUT_SIZE POPCORN_CONSOLE_OUT_SIZE
+#define IN_SIZE POPCORN_CONSOLE_IN_SIZE
 /* Bytes that the writer has not started to overwrite: see head.h. */
-#define OUT_KEPT	(OUT_SIZE - POPCORN_CONSOLE_CHUNK)
+#define OUT_KEPT (OUT_SIZE - POPCORN_CONSOLE_CHUNK)
 
 struct console_file {
 	struct popcorn_kernel *kernel;
-	struct mutex lock;	/* readers of this descriptor; outside of all others */
-	u64 pos;		/* next byte of the output ring */
-	u8 buf[PAGE_SIZE];	/* no user memory is touched while mem_lock is held */
+	struct mutex lock; /* readers of this descriptor; outside of all others */
+	u64 pos;	   /* next byte of the output ring */
+	u8 buf[PAGE_SIZE]; /* no user memory is touched while mem_lock is held */
 };
 
 static u8 *ring_at(struct popcorn_kernel *kernel, u64 base)
@@ -175,8 +175,7 @@ static ssize_t console_put(struct popcorn_kernel *kernel, const u8 *buf, size_t 
 	return n;
 }
 
-static ssize_t console_write(struct file *filp, const char __user *from, size_t count,
-			     loff_t *ppos)
+static ssize_t console_write(struct file *filp, const char __user *from, size_t count, loff_t *ppos)
 {
 	struct console_file *file = filp->private_data;
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
@@ -277,9 +276,10 @@ int popcorn_console(struct popcorn_call *call, void *arg)
 		return -ENOMEM;
 	file->kernel = kernel;
 	mutex_init(&file->lock);
-	filp = anon_inode_getfile("[popcorn-console]", &console_fops, file,
-				  (console->flags & O_NONBLOCK) |
-				  (console->flags & POPCORN_CONSOLE_READ_ONLY ? O_RDONLY : O_RDWR));
+	filp = anon_inode_getfile(
+		"[popcorn-console]", &console_fops, file,
+		(console->flags & O_NONBLOCK) |
+			(console->flags & POPCORN_CONSOLE_READ_ONLY ? O_RDONLY : O_RDWR));
 	if (IS_ERR(filp)) {
 		kfree(file);
 		return PTR_ERR(filp);

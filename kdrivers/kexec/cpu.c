@@ -25,19 +25,19 @@
 #include "trampoline.h"
 
 /* MultiProcessor Specification 1.4, B.4: 10 ms between INIT and the first start-up interrupt. */
-#define INIT_US		10000
+#define INIT_US 10000
 /* The same: 200 us to the second start-up interrupt, for a CPU that missed the first. */
-#define SIPI_US		200
+#define SIPI_US 200
 /*
  * A CPU answers within microseconds. An emulated one waits until the host runs it: as long as a
  * busy host may take, times ten.
  */
-#define ANSWER_MS	2000
+#define ANSWER_MS 2000
 /* INIT, prove, INIT: tried again because a CPU of the same kernel may start another one between. */
-#define PARK_ROUNDS	4
+#define PARK_ROUNDS 4
 /* Bringing a CPU back fails when hotplug is disabled for a moment. */
-#define RETURN_TRIES	10
-#define RETURN_RETRY_MS	20
+#define RETURN_TRIES 10
+#define RETURN_RETRY_MS 20
 
 extern const u8 popcorn_trampoline[], popcorn_trampoline_32[], popcorn_trampoline_64[],
 	popcorn_trampoline_end[];
@@ -52,11 +52,11 @@ static u64 *tramp_tables[3];
 static DECLARE_BITMAP(lent_cpus, NR_CPUS);
 static int cpuhp_state;
 
-#define TRAMP32(offset)	((u32 *)(tramp + (offset)))
-#define TRAMP64(offset)	((u64 *)(tramp + (offset)))
+#define TRAMP32(offset) ((u32 *)(tramp + (offset)))
+#define TRAMP64(offset) ((u64 *)(tramp + (offset)))
 
 /* Nobody's: parks every CPU that arrives. An APIC id of all ones is the broadcast. */
-#define NO_ID		(~0U)
+#define NO_ID (~0U)
 
 static int popcorn_cpu_veto(unsigned int cpu)
 {
@@ -366,15 +366,15 @@ static void tramp_mtrrs(void)
 	u32 i, n = 0, variable;
 	u64 cap;
 
-#define ADD(_msr)                                                                                  \
-	do {                                                                                       \
-		u64 value;                                                                         \
-												   \
-		if (n < TRAMP_MTRRS_MAX && !rdmsrl_safe((_msr), &value)) {                         \
-			entry[n].msr = (_msr);                                                     \
-			entry[n].zero = 0;                                                         \
-			entry[n++].value = value;                                                  \
-		}                                                                                  \
+#define ADD(_msr)                                                          \
+	do {                                                               \
+		u64 value;                                                 \
+                                                                           \
+		if (n < TRAMP_MTRRS_MAX && !rdmsrl_safe((_msr), &value)) { \
+			entry[n].msr = (_msr);                             \
+			entry[n].zero = 0;                                 \
+			entry[n++].value = value;                          \
+		}                                                          \
 	} while (0)
 
 	*TRAMP32(TRAMP_MTRR_COUNT) = 0;

@@ -21,7 +21,7 @@
 #include "kexec.h"
 
 /* 0xff is the spurious vector: it gets no EOI, and a CPU that takes it hears nothing any more. */
-#define VECTOR_END	0xff
+#define VECTOR_END 0xff
 
 static struct fwnode_handle *bell_fwnode;
 static struct irq_domain *bell_domain;

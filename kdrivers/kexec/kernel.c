@@ -242,8 +242,8 @@ static int kernel_insert(struct popcorn_kernel *kernel)
 	idr_for_each_entry(&kernels, other, id)
 		if (!strcmp(other->name, kernel->name))
 			return -EEXIST;
-	id = popcorn_fault() ? -ENOMEM :
-			       idr_alloc(&kernels, kernel, 1, POPCORN_KERNELS_MAX + 1, GFP_KERNEL);
+	id = popcorn_fault() ? -ENOMEM
+			     : idr_alloc(&kernels, kernel, 1, POPCORN_KERNELS_MAX + 1, GFP_KERNEL);
 	if (id < 0)
 		return id;
 	kernel->id = id;
@@ -460,9 +460,9 @@ int popcorn_release(struct popcorn_call *call, void *arg)
 	err = popcorn_lock(kernel);
 	if (err)
 		return err;
-	err = popcorn_alive(kernel) ?
-		      -EBUSY :
-		      release_locked(kernel, &release->kept_cpus, &release->kept_ranges);
+	err = popcorn_alive(kernel)
+		      ? -EBUSY
+		      : release_locked(kernel, &release->kept_cpus, &release->kept_ranges);
 	mutex_unlock(&kernel->lock);
 	return err;
 }

@@ -49,40 +49,40 @@
 struct genl_info;
 
 struct popcorn_cpu {
-	u32 cpu;		/* the primary's index */
-	u32 apicid;		/* destination of interrupts */
-	u32 initial_apicid;	/* what the CPU's CPUID says: how it proves that it parked */
-	bool started;		/* may execute something of the kernel; false: seen stopped */
-	bool seen;		/* parked, while all of them are being stopped */
-	u64 beat;		/* last heartbeat seen; 0 = none yet */
-	u64 beat_time;		/* when it changed; CLOCK_BOOTTIME ns */
+	u32 cpu;	    /* the primary's index */
+	u32 apicid;	    /* destination of interrupts */
+	u32 initial_apicid; /* what the CPU's CPUID says: how it proves that it parked */
+	bool started;	    /* may execute something of the kernel; false: seen stopped */
+	bool seen;	    /* parked, while all of them are being stopped */
+	u64 beat;	    /* last heartbeat seen; 0 = none yet */
+	u64 beat_time;	    /* when it changed; CLOCK_BOOTTIME ns */
 };
 
 struct popcorn_mem {
-	struct list_head list;	/* kernel->ranges, in the order added */
-	struct list_head lent;	/* lent_ranges */
+	struct list_head list; /* kernel->ranges, in the order added */
+	struct list_head lent; /* lent_ranges */
 	u64 start, length;
 	u32 kind, node;
 	void *virt;
 };
 
 struct popcorn_kernel {
-	struct kref ref;	/* a descriptor, queued work, the table of kernels */
+	struct kref ref; /* a descriptor, queued work, the table of kernels */
 	u32 id, generation;
 	char name[POPCORN_NAME_MAX];
 
 	struct mutex lock;
-	u32 state, reason;	/* written by popcorn_set_state() only */
+	u32 state, reason; /* written by popcorn_set_state() only */
 	bool released;
-	bool loaded;		/* segments are complete */
-	bool parked_reset;	/* its emergency restart ends in our code */
-	u32 guest_state;	/* last one believed */
+	bool loaded;	   /* segments are complete */
+	bool parked_reset; /* its emergency restart ends in our code */
+	u32 guest_state;   /* last one believed */
 	u32 heartbeat_ms;
 	u32 nr_cpus, nr_ranges, nr_segments;
 	struct popcorn_cpu *cpus;
 	struct popcorn_segment segments[POPCORN_SEGMENTS_MAX]; /* without the user's pointers */
-	u64 restart_asm;	/* candidate for parked_reset, seen once; 0 = none */
-	u64 watch_time;		/* when the watch ran last */
+	u64 restart_asm; /* candidate for parked_reset, seen once; 0 = none */
+	u64 watch_time;	 /* when the watch ran last */
 	u64 times[POPCORN_TIME_NR];
 	char release[64];
 	char text[POPCORN_TEXT_MAX];
@@ -92,19 +92,19 @@ struct popcorn_kernel {
 	u8 *low;
 
 	struct rw_semaphore mem_lock;
-	bool gone;		/* no access to memory any more */
+	bool gone; /* no access to memory any more */
 	struct popcorn_head *head;
 	u64 head_phys;
 	struct list_head ranges;
-	struct inode *inode;	/* its i_mapping has all mappings of this kernel's memory */
+	struct inode *inode; /* its i_mapping has all mappings of this kernel's memory */
 
 	atomic_t seq;		/* of state changes */
-	wait_queue_head_t wait;	/* seq */
+	wait_queue_head_t wait; /* seq */
 	wait_queue_head_t console_wait;
 	struct mutex input_lock; /* writers to the input ring; outside mem_lock */
 
-	struct list_head bell;	/* RCU list of those that the doorbell handler looks at */
-	atomic_t bells;		/* POPCORN_BELL_* taken, for the work */
+	struct list_head bell; /* RCU list of those that the doorbell handler looks at */
+	atomic_t bells;	       /* POPCORN_BELL_* taken, for the work */
 	struct work_struct work;
 	struct delayed_work watch;
 };
@@ -113,11 +113,11 @@ DEFINE_FREE(popcorn_kvfree, void *, if (!IS_ERR_OR_NULL(_T)) kvfree(_T))
 
 /* A call in the making: what has to happen after the answer has reached the caller. */
 struct popcorn_call {
-	struct popcorn_kernel *kernel;	/* NULL on /dev/popcorn */
-	atomic_t *seen;			/* of the kernel's descriptor */
-	struct file *new_file;		/* installed at new_fd when the answer was delivered */
+	struct popcorn_kernel *kernel; /* NULL on /dev/popcorn */
+	atomic_t *seen;		       /* of the kernel's descriptor */
+	struct file *new_file;	       /* installed at new_fd when the answer was delivered */
 	int new_fd;
-	struct popcorn_kernel *created;	/* discarded when it was not */
+	struct popcorn_kernel *created; /* discarded when it was not */
 };
 
 /* main.c */

@@ -16,21 +16,21 @@
 #include "kexec.h"
 #include "trampoline.h"
 
-#define LOW_END		0x9f000 /* above are the EBDA and the video memory */
-#define LOW_PAGES	(LOW_END >> PAGE_SHIFT)
+#define LOW_END 0x9f000 /* above are the EBDA and the video memory */
+#define LOW_PAGES (LOW_END >> PAGE_SHIFT)
 /* What a stock kernel's real-mode blob needs (28 KiB), and a page that it does not use. */
-#define PIECE_PAGES	8
-#define PIECE_SIZE	(PIECE_PAGES * PAGE_SIZE)
-#define PIECES_MAX	(LOW_PAGES / PIECE_PAGES)
+#define PIECE_PAGES 8
+#define PIECE_SIZE (PIECE_PAGES * PAGE_SIZE)
+#define PIECES_MAX (LOW_PAGES / PIECE_PAGES)
 
 /* Linux leaves the first 64 KiB alone, because some firmware writes there (X86_RESERVE_LOW). */
-#define PIECES_START	0x10000
+#define PIECES_START 0x10000
 
 /* The last word of every real-mode blob. */
-#define BLOB_END_SIGNATURE	0x65a22c82
+#define BLOB_END_SIGNATURE 0x65a22c82
 /* In its header for waking up from ACPI sleep, the last word but for a few. */
-#define WAKEUP_SIGNATURE	0x51ee1111
-#define WAKEUP_HEADER_MAX	128
+#define WAKEUP_SIGNATURE 0x51ee1111
+#define WAKEUP_HEADER_MAX 128
 
 static DEFINE_MUTEX(low_lock);
 static u64 pieces[PIECES_MAX];
@@ -41,8 +41,8 @@ static u32 tramp_page;
 struct blob {
 	u32 start, end;
 	u32 text, text_end;
-	u32 tables;	/* top level */
-	u32 restart;	/* where an emergency restart goes in 32-bit mode */
+	u32 tables;  /* top level */
+	u32 restart; /* where an emergency restart goes in 32-bit mode */
 };
 
 static u32 next_word(const u32 **word)
@@ -79,8 +79,8 @@ static bool blob_parse(const u8 *low, u32 base, u32 limit, u32 page, bool sev, b
 		return false;
 	if (text <= page || !IS_ALIGNED(text, PAGE_SIZE) || text_end <= text || text_end >= limit)
 		return false;
-#define IN_TEXT(a)	((a) >= text && (a) < text_end)
-#define IN_DATA(a)	((a) >= text_end && (a) <= limit - PAGE_SIZE)
+#define IN_TEXT(a) ((a) >= text && (a) < text_end)
+#define IN_DATA(a) ((a) >= text_end && (a) <= limit - PAGE_SIZE)
 	if (!IN_TEXT(start) || !IS_ALIGNED(start, PAGE_SIZE) || !IN_TEXT(sev_start) ||
 	    !IN_TEXT(start64) || !IN_TEXT(wakeup) || !IN_TEXT(restart))
 		return false;
@@ -166,6 +166,7 @@ static u8 *reset_byte(const struct popcorn_kernel *kernel)
 void popcorn_close_reset(struct popcorn_kernel *kernel)
 {
 	/* In the order of execution; the address of the byte is filled in. */
+	/* clang-format off */
 	u8 code[] = {
 		0xb8, __KERNEL_DS, 0, 0, 0,	/* mov $__KERNEL_DS, %eax */
 		0x8e, 0xd8,			/* mov %eax, %ds: it is 0 in 64-bit mode */
@@ -175,6 +176,7 @@ void popcorn_close_reset(struct popcorn_kernel *kernel)
 		0xf4,				/* hlt */
 		0xeb, 0xfd,			/* jmp to the hlt */
 	};
+	/* clang-format on */
 	u32 base = kernel->low_start, limit = base + kernel->low_length;
 	struct blob blob;
 
@@ -276,7 +278,8 @@ int popcorn_low_init(void)
 	n = blob_find(phys_to_virt(PAGE_SIZE), PAGE_SIZE, LOW_END,
 		      text_mapping(phys_to_virt(read_cr3_pa())), &blob);
 	if (n != 1) {
-		pr_err("found %d real-mode blobs below 640 KiB instead of 1: can't tell which memory there is free\n",
+		pr_err("found %d real-mode blobs below 640 KiB instead of 1: can't tell which "
+		       "memory there is free\n",
 		       n);
 		return -ENODEV;
 	}
@@ -286,8 +289,8 @@ int popcorn_low_init(void)
 	/* The BIOS keeps its data in the first page, whatever it says. */
 	__clear_bit(0, usable);
 	for (page = 0; page < LOW_PAGES; page++)
-		if ((page >= PFN_DOWN(blob.start) && page < PFN_UP(blob.end)) ||
-		    !pfn_valid(page) || !PageReserved(pfn_to_page(page)))
+		if ((page >= PFN_DOWN(blob.start) && page < PFN_UP(blob.end)) || !pfn_valid(page) ||
+		    !PageReserved(pfn_to_page(page)))
 			__clear_bit(page, usable);
 
 	page = find_first_bit(usable, LOW_PAGES);

@@ -68,14 +68,16 @@ static const struct popcorn_op {
 	unsigned int cmd;
 	u32 size, min_size;
 	u32 flags;
-#define OP_DEVICE	BIT(0) /* on /dev/popcorn, else on a kernel */
-#define OP_CHANGES	BIT(1) /* needs CAP_SYS_BOOT */
-#define OP_FAILS_OUT	BIT(2) /* the structure is written back on failure too */
+#define OP_DEVICE BIT(0)    /* on /dev/popcorn, else on a kernel */
+#define OP_CHANGES BIT(1)   /* needs CAP_SYS_BOOT */
+#define OP_FAILS_OUT BIT(2) /* the structure is written back on failure too */
 	int (*fn)(struct popcorn_call *call, void *arg);
 } popcorn_ops[] = {
 /* The last field of the first published version: what a caller at least has to give. */
-#define OP(_cmd, _type, _last, _flags, _fn)                                                        \
-	{ _cmd, sizeof(struct _type), offsetofend(struct _type, _last), _flags, _fn }
+#define OP(_cmd, _type, _last, _flags, _fn)                                               \
+	{                                                                                 \
+		_cmd, sizeof(struct _type), offsetofend(struct _type, _last), _flags, _fn \
+	}
 	OP(POPCORN_IOC_INFO, popcorn_info, reserved, OP_DEVICE, popcorn_info),
 	OP(POPCORN_IOC_CREATE, popcorn_create, fd, OP_DEVICE | OP_CHANGES, popcorn_create),
 	OP(POPCORN_IOC_OPEN, popcorn_open, reserved, OP_DEVICE, popcorn_open),

@@ -15,7 +15,7 @@
 #include "kexec.h"
 
 /* The head, and as much for a kernel to stand on: what is less can't be meant. */
-#define FIRST_RANGE_MIN		(POPCORN_HEAD_SIZE + POPCORN_MEMORY_ALIGN)
+#define FIRST_RANGE_MIN (POPCORN_HEAD_SIZE + POPCORN_MEMORY_ALIGN)
 
 static DEFINE_MUTEX(lent_lock);
 static LIST_HEAD(lent_ranges);

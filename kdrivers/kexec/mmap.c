@@ -65,8 +65,7 @@ static vm_fault_t popcorn_fault_page(struct vm_fault *vmf)
 	 * either refused or found by it.
 	 */
 	guard(rwsem_read)(&kernel->mem_lock);
-	if (kernel->gone ||
-	    !popcorn_find_range(kernel, (u64)vmf->pgoff << PAGE_SHIFT, PAGE_SIZE))
+	if (kernel->gone || !popcorn_find_range(kernel, (u64)vmf->pgoff << PAGE_SHIFT, PAGE_SIZE))
 		return VM_FAULT_SIGBUS;
 	return vmf_insert_pfn(vmf->vma, vmf->address, vmf->pgoff);
 }

@@ -9,9 +9,9 @@
 #include "kexec.h"
 
 /* As often as hearts beat. */
-#define WATCH_MS	1000
+#define WATCH_MS 1000
 /* While a kernel boots, until its emergency restart is ours: see popcorn_close_reset(). */
-#define WATCH_EARLY_MS	10
+#define WATCH_EARLY_MS 10
 
 /* Copies a text that the other kernel wrote, and may be writing: one line, printable, ended. */
 static void copy_text(char *to, const char *from, size_t size)

@@ -32,12 +32,12 @@
 
 extern const char payload[], payload_end[];
 
-#define MB		(1024 * 1024ULL)
-#define PARAMETER	"/sys/module/popcorn_kexec/parameters/fault_step"
-#define MEMORY		"/sys/devices/system/memory"
-#define FAULTS_MAX	200
-#define CONTIG_SIZE	(16 * MB)
-#define THREADS		8
+#define MB (1024 * 1024ULL)
+#define PARAMETER "/sys/module/popcorn_kexec/parameters/fault_step"
+#define MEMORY "/sys/devices/system/memory"
+#define FAULTS_MAX 200
+#define CONTIG_SIZE (16 * MB)
+#define THREADS 8
 
 static int device, tests, failed;
 static uint32_t spare[2] = { 1, 2 };
@@ -116,19 +116,19 @@ static int add_memory(int fd, uint32_t kind, uint64_t start, uint64_t length)
 
 static int load(int fd, const struct popcorn_segment *segments, uint32_t n)
 {
-	struct popcorn_load l = {
-		.size = sizeof(l), .nr_segments = n, .segments = (uintptr_t)segments
-	};
+	struct popcorn_load l = { .size = sizeof(l),
+				  .nr_segments = n,
+				  .segments = (uintptr_t)segments };
 
 	return call(fd, POPCORN_IOC_LOAD, &l);
 }
 
 static int start(int fd, uint64_t entry, uint64_t boot_params, uint32_t heartbeat_ms)
 {
-	struct popcorn_start s = {
-		.size = sizeof(s), .heartbeat_ms = heartbeat_ms, .entry = entry,
-		.boot_params = boot_params
-	};
+	struct popcorn_start s = { .size = sizeof(s),
+				   .heartbeat_ms = heartbeat_ms,
+				   .entry = entry,
+				   .boot_params = boot_params };
 
 	return call(fd, POPCORN_IOC_START, &s);
 }
@@ -265,18 +265,26 @@ struct op {
 	uint64_t what, address, value;
 };
 #define HEAD(field) (block_start + offsetof(struct popcorn_head, field))
-#define BEATS	    (block_start + POPCORN_HEAD_BEATS)
-#define KERNEL	    (block_start + POPCORN_HEAD_SIZE)
-#define OPS	    (KERNEL + 4096)
-#define TICKS(ms)   ((uint64_t)info.tsc_khz * (ms))
+#define BEATS (block_start + POPCORN_HEAD_BEATS)
+#define KERNEL (block_start + POPCORN_HEAD_SIZE)
+#define OPS (KERNEL + 4096)
+#define TICKS(ms) ((uint64_t)info.tsc_khz * (ms))
 
 /* All of what precedes the check-in of a well-behaved kernel. */
-#define CHECK_IN                                                                \
-	{ OP_WRITE32, HEAD(guest_version), POPCORN_HEAD_VERSION },              \
-	{ OP_WRITE64, HEAD(release), 0x0074736574 /* "test" */ },               \
-	{ OP_WRITE32, HEAD(guest_state), POPCORN_GUEST_CHECKIN }
-#define READY { OP_WRITE32, HEAD(guest_state), POPCORN_GUEST_READY }
-#define BEAT  { OP_BEAT, BEATS, TICKS(100) }
+#define CHECK_IN                                                          \
+	{ OP_WRITE32, HEAD(guest_version), POPCORN_HEAD_VERSION },        \
+		{ OP_WRITE64, HEAD(release), 0x0074736574 /* "test" */ }, \
+	{                                                                 \
+		OP_WRITE32, HEAD(guest_state), POPCORN_GUEST_CHECKIN      \
+	}
+#define READY                                                      \
+	{                                                          \
+		OP_WRITE32, HEAD(guest_state), POPCORN_GUEST_READY \
+	}
+#define BEAT                               \
+	{                                  \
+		OP_BEAT, BEATS, TICKS(100) \
+	}
 
 static int load_ops(int fd, const struct op *ops, size_t size)
 {
@@ -305,8 +313,8 @@ static bool boot(int *ret_fd, uint32_t heartbeat_ms, const struct op *ops, size_
 	*ret_fd = fd;
 	return !r || check(false, "boot the payload: %s", error_name(r));
 }
-#define BOOT(fd, heartbeat, ...)                                                \
-	boot(fd, heartbeat, (const struct op[]){ __VA_ARGS__ },                 \
+#define BOOT(fd, heartbeat, ...)                                \
+	boot(fd, heartbeat, (const struct op[]){ __VA_ARGS__ }, \
 	     sizeof((const struct op[]){ __VA_ARGS__ }))
 
 /* Malformed arguments */
@@ -328,9 +336,10 @@ static void test_device(void)
 
 	info.size = sizeof(info);
 	expect(0, call(device, POPCORN_IOC_INFO, &info), "INFO");
-	check(info.abi_version == POPCORN_ABI_VERSION && info.nr_kernels == 0 && info.low_free > 1 &&
-	      info.tsc_khz > 0 && info.phys_bits >= 36, "INFO: abi %u, %u low pieces, %u kHz, %u bits",
-	      info.abi_version, info.low_free, info.tsc_khz, info.phys_bits);
+	check(info.abi_version == POPCORN_ABI_VERSION && info.nr_kernels == 0 &&
+		      info.low_free > 1 && info.tsc_khz > 0 && info.phys_bits >= 36,
+	      "INFO: abi %u, %u low pieces, %u kHz, %u bits", info.abi_version, info.low_free,
+	      info.tsc_khz, info.phys_bits);
 	old.size = sizeof(old) - 1;
 	expect(-EINVAL, call(device, POPCORN_IOC_INFO, &old), "INFO, too small");
 	old.size = 0;
@@ -443,7 +452,8 @@ static void test_cpus(void)
 	check(bad == spare[1], "and it is named");
 	set_cpu(spare[1], "1");
 	online_cpus(after, sizeof(after));
-	check(!strcmp(before, after), "all CPUs are online: %.*s", (int)strcspn(after, "\n"), after);
+	check(!strcmp(before, after), "all CPUs are online: %.*s", (int)strcspn(after, "\n"),
+	      after);
 
 	expect(0, add_cpus(fd, spare, 1, NULL), "ADD_CPUS");
 	create("other", &fd2);
@@ -455,7 +465,8 @@ static void test_cpus(void)
 	expect(0, release(fd), "RELEASE");
 	expect(0, release(fd2), "RELEASE");
 	online_cpus(after, sizeof(after));
-	check(!strcmp(before, after), "all CPUs are online: %.*s", (int)strcspn(after, "\n"), after);
+	check(!strcmp(before, after), "all CPUs are online: %.*s", (int)strcspn(after, "\n"),
+	      after);
 	close(fd);
 	close(fd2);
 }
@@ -463,8 +474,11 @@ static void test_cpus(void)
 static void test_memory(void)
 {
 	const uint32_t offline = POPCORN_MEMORY_OFFLINE, contig = POPCORN_MEMORY_CONTIG;
-	struct popcorn_memory m = { .size = sizeof(m), .kind = offline, .start = block_start,
-				    .length = block_size, .reserved = 1 };
+	struct popcorn_memory m = { .size = sizeof(m),
+				    .kind = offline,
+				    .start = block_start,
+				    .length = block_size,
+				    .reserved = 1 };
 	int fd, fd2, i;
 
 	create("memory", &fd);
@@ -525,9 +539,9 @@ static void test_load(void)
 	expect(-EINVAL, load(fd, s, 0), "LOAD, no segment");
 	expect(-EINVAL, load(fd, s, POPCORN_SEGMENTS_MAX + 1), "LOAD, too many segments");
 	expect(-EFAULT, load(fd, (void *)8, 1), "LOAD, bad pointer");
-#define TRY(wanted, what, field, value)                                         \
+#define TRY(wanted, what, field, value)                                                      \
 	s[0] = (struct popcorn_segment){ (uintptr_t)buf, sizeof(buf), KERNEL, sizeof(buf) }; \
-	s[0].field = value;                                                     \
+	s[0].field = value;                                                                  \
 	expect(wanted, load(fd, s, 1), "LOAD, " what)
 	TRY(-EINVAL, "unaligned address", mem, KERNEL + 1);
 	TRY(-EINVAL, "unaligned size", memsz, sizeof(buf) + 1);
@@ -571,7 +585,8 @@ static void on_fault(int signal)
 /* 0, or the signal that reading gave. */
 static int touch(volatile const char *at)
 {
-	struct sigaction action = { .sa_handler = on_fault, .sa_flags = SA_NODEFER }, old_bus, old_segv;
+	struct sigaction action = { .sa_handler = on_fault, .sa_flags = SA_NODEFER }, old_bus,
+			 old_segv;
 	int signal;
 
 	sigaction(SIGBUS, &action, &old_bus);
@@ -628,7 +643,8 @@ static void test_life(void)
 	check(map(fd, 0, 4096, PROT_READ, MAP_SHARED) == MAP_FAILED, "mmap of page 0");
 	check(map(fd, block_start, 4096, PROT_READ, MAP_PRIVATE) == MAP_FAILED, "private mmap");
 	check(map(fd, block_start, 4096, PROT_READ | PROT_EXEC, MAP_SHARED) != MAP_FAILED ||
-	      errno == EPERM || errno == EACCES, "mmap for execution gives no crash");
+		      errno == EPERM || errno == EACCES,
+	      "mmap for execution gives no crash");
 	beats = map(fd, BEATS, 4096, PROT_READ, MAP_SHARED);
 	check(beats != MAP_FAILED, "mmap of the heartbeats");
 	before = *beats;
@@ -672,8 +688,10 @@ static void test_life(void)
 	      "and is not to be had");
 	check(poll(&p, 1, 0) == 1 && (p.revents & POLLHUP), "POLLHUP");
 	check(read(con, text, sizeof(text)) == 0, "console reads 0");
-	expect(-ENODEV, call(fd2, POPCORN_IOC_STATUS, &(struct popcorn_status){ .size = sizeof(
-		struct popcorn_status) }), "STATUS after RELEASE");
+	expect(-ENODEV,
+	       call(fd2, POPCORN_IOC_STATUS,
+		    &(struct popcorn_status){ .size = sizeof(struct popcorn_status) }),
+	       "STATUS after RELEASE");
 	expect(-ENODEV, add_cpus(fd2, spare, 1, NULL), "ADD_CPUS after RELEASE");
 	expect(-ENODEV, start(fd2, KERNEL, OPS, 0), "START after RELEASE");
 	expect(-ENODEV, console(fd2, 0), "CONSOLE after RELEASE");
@@ -701,7 +719,7 @@ static void end_as(const char *what, uint32_t state, uint32_t reason, int timeou
 	expect(0, release(fd), "RELEASE");
 	close(fd);
 }
-#define END(what, state, reason, timeout, ...)                                  \
+#define END(what, state, reason, timeout, ...)                                \
 	end_as(what, POPCORN_STATE_##state, POPCORN_REASON_##reason, timeout, \
 	       (const struct op[]){ __VA_ARGS__ }, sizeof((const struct op[]){ __VA_ARGS__ }))
 
@@ -843,8 +861,7 @@ static void *racer(void *arg)
 			break;
 		case 9:
 			/* All of them hang on to the same object, whatever it is by then. */
-			if (rand_r(&seed) % 8 == 0 && !release(shared_fd) &&
-			    !create("race", &fd)) {
+			if (rand_r(&seed) % 8 == 0 && !release(shared_fd) && !create("race", &fd)) {
 				dup3(fd, shared_fd, O_CLOEXEC);
 				close(fd);
 			}
@@ -960,12 +977,12 @@ static int faulty_life(const char **ret_where)
 	const struct op ops[] = { CHECK_IN, READY, BEAT };
 	int fd = -1, con, r;
 
-#define STEP(what)                                                              \
-	do {                                                                    \
-		*ret_where = #what;                                             \
-		r = what;                                                       \
-		if (r < 0)                                                      \
-			goto end;                                               \
+#define STEP(what)                  \
+	do {                        \
+		*ret_where = #what; \
+		r = what;           \
+		if (r < 0)          \
+			goto end;   \
 	} while (0)
 	STEP(create("faulty", &fd));
 	STEP(add_cpus(fd, spare, 2, NULL));
