@@ -2,6 +2,7 @@
 /* console, log: what a kernel says, and what it is told. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -17,12 +18,13 @@
 #include "util.h"
 
 /* Ctrl-], pressed this often within this time, leaves the console. */
-#define ESCAPE_BYTE	 0x1d
-#define ESCAPE_PRESSES	 3
+#define ESCAPE_BYTE 0x1d
+#define ESCAPE_PRESSES 3
 #define ESCAPE_TIME_USEC 1000000
 
 /* Room for a paste while the kernel reads slowly. */
 #define INPUT_SIZE 65536
+#define OUTPUT_SIZE 16384
 
 /* Global, for the handler of deadly signals and for exit(). */
 static struct termios saved_termios;
@@ -60,35 +62,15 @@ static int make_raw(void)
 	return tcsetattr(STDIN_FILENO, TCSANOW, &raw) < 0 ? -errno : 0;
 }
 
-static int write_all(int fd, const char *bytes, size_t n)
-{
-	while (n) {
-		ssize_t k = write(fd, bytes, n);
-
-		if (k < 0 && errno == EAGAIN) {
-			/* Somebody made our standard output non-blocking. */
-			struct pollfd p = { .fd = fd, .events = POLLOUT };
-
-			if (poll(&p, 1, -1) < 0 && errno != EINTR)
-				return -errno;
-			continue;
-		}
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k < 0)
-			return -errno;
-		bytes += k;
-		n -= k;
-	}
-	return 0;
-}
-
 struct console {
 	int fd, signal_fd;
 	bool tty;
 	bool input_open;
 	char input[INPUT_SIZE];
 	size_t n_input;
+	char output[OUTPUT_SIZE];
+	size_t n_output;
+	bool ended;
 	uint64_t escapes[ESCAPE_PRESSES]; /* when it was pressed, the oldest first */
 };
 
@@ -141,26 +123,59 @@ enum console_end {
 	CONSOLE_SIGNAL
 };
 
+static int receive_output(struct console *console)
+{
+	ssize_t n = read(console->fd, console->output, sizeof(console->output));
+
+	if (n == 0 || (n < 0 && (errno == ECONNRESET || errno == ENODEV)))
+		console->ended = true;
+	else if (n < 0)
+		return errno == EINTR || errno == EAGAIN ? 0 : -errno;
+	else
+		console->n_output = n;
+	return 0;
+}
+
+/*
+ * No more than a pipe takes at once when it says that it takes anything. Standard output belongs to
+ * others too and stays blocking, but we must never wait in a write: we would be deaf to signals and
+ * to the escape sequence.
+ */
+static int show_output(struct console *console)
+{
+	size_t size = console->n_output < PIPE_BUF ? console->n_output : PIPE_BUF;
+	ssize_t n = write(STDOUT_FILENO, console->output, size);
+
+	if (n < 0)
+		return errno == EINTR || errno == EAGAIN ? 0 : -errno;
+	console->n_output -= n;
+	memmove(console->output, console->output + n, console->n_output);
+	return 0;
+}
+
 static int run_console(struct console *console)
 {
-	enum { OUTPUT, INPUT, SIGNAL, NR };
-	char buffer[16384];
+	enum { CONSOLE, INPUT, OUTPUT, SIGNAL, NR };
+	int r = 0;
 
-	for (;;) {
+	while (r >= 0 && !(console->ended && !console->n_output)) {
 		bool room = console->n_input < sizeof(console->input);
+		short wanted = (console->n_output || console->ended ? 0 : POLLIN) |
+			       (console->n_input ? POLLOUT : 0);
 		struct pollfd fds[NR] = {
-			[OUTPUT] = { .fd = console->fd,
-				     .events = POLLIN | (console->n_input ? POLLOUT : 0) },
+			/* Left out when nothing is wanted: of its end it would tell again and again. */
+			[CONSOLE] = { .fd = wanted ? console->fd : -1, .events = wanted },
 			[INPUT] = { .fd = console->input_open && room ? STDIN_FILENO : -1,
 				    .events = POLLIN },
+			/* Always there: a reader of ours who went away is noticed at once. */
+			[OUTPUT] = { .fd = STDOUT_FILENO,
+				     .events = console->n_output ? POLLOUT : 0 },
 			[SIGNAL] = { .fd = console->signal_fd, .events = POLLIN },
 		};
-		int r = 0;
 
 		if (poll(fds, NR, -1) < 0) {
-			if (errno == EINTR)
-				continue;
-			return -errno;
+			r = errno == EINTR ? 0 : -errno;
+			continue;
 		}
 		if (fds[SIGNAL].revents)
 			return CONSOLE_SIGNAL;
@@ -169,7 +184,8 @@ static int run_console(struct console *console)
 			if (r > 0)
 				return CONSOLE_LEFT;
 		}
-		if (r >= 0 && (fds[OUTPUT].revents & POLLOUT) && console->n_input) {
+		if (r >= 0 && (fds[CONSOLE].revents & (POLLOUT | POLLHUP | POLLERR)) &&
+		    console->n_input) {
 			r = send_input(console);
 			/*
 			 * It has ended, maybe between our poll and our write: what it said last is
@@ -181,21 +197,14 @@ static int run_console(struct console *console)
 				r = 0;
 			}
 		}
-		if (r >= 0 && (fds[OUTPUT].revents & ~POLLOUT)) {
-			ssize_t n = read(console->fd, buffer, sizeof(buffer));
-
-			if (n == 0)
-				return CONSOLE_ENDED;
-			if (n > 0)
-				r = write_all(STDOUT_FILENO, buffer, n);
-			else if (errno == ECONNRESET || errno == ENODEV)
-				return CONSOLE_ENDED;
-			else if (errno != EAGAIN && errno != EINTR)
-				r = -errno;
-		}
-		if (r < 0)
-			return r;
+		if (r >= 0 && (wanted & POLLIN) && (fds[CONSOLE].revents & ~POLLOUT))
+			r = receive_output(console);
+		if (r >= 0 && (fds[OUTPUT].revents & (POLLERR | POLLHUP | POLLNVAL)))
+			r = -EPIPE;
+		else if (r >= 0 && (fds[OUTPUT].revents & POLLOUT))
+			r = show_output(console);
 	}
+	return r < 0 ? r : CONSOLE_ENDED;
 }
 
 int verb_console(struct popcorn *popcorn, const struct arguments *arguments)
@@ -320,7 +329,9 @@ static int follow_console(const struct arguments *arguments, int fd, struct tail
 	/* From here on everything is shown, not the last lines. */
 	tail->max = SIZE_MAX;
 	for (;;) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
+		struct pollfd p[] = { { .fd = fd, .events = POLLIN },
+				      /* For the end of whoever reads us. */
+				      { .fd = STDOUT_FILENO } };
 		int r;
 
 		if (arguments->json) {
@@ -331,8 +342,10 @@ static int follow_console(const struct arguments *arguments, int fd, struct tail
 		}
 		if (ferror(stdout))
 			return -EPIPE;
-		if (poll(&p, 1, -1) < 0 && errno != EINTR)
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
 			return -errno;
+		if (p[1].revents)
+			return -EPIPE;
 		r = read_available(fd, tail);
 		if (r < 0)
 			return r;

@@ -2,7 +2,10 @@
 /* events: what happens, as it happens. */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "error.h"
 #include "output.h"
@@ -110,6 +113,25 @@ static void on_event(const struct popcorn_event *event, void *userdata)
 	fflush(stdout);
 }
 
+/* Until there is a message. -EPIPE: whoever reads us has gone. */
+static int wait_for_message(struct popcorn *popcorn)
+{
+	struct pollfd fds[] = { { .fd = popcorn_get_fd(popcorn) }, { .fd = STDOUT_FILENO } };
+	uint64_t until = UINT64_MAX, now;
+	int events = popcorn_get_events(popcorn), r = popcorn_get_timeout(popcorn, &until);
+	struct timespec timeout;
+
+	if (fds[0].fd < 0 || events < 0 || r < 0)
+		return -ECONNRESET;
+	fds[0].events = events;
+	now = now_usec(CLOCK_MONOTONIC);
+	until = until > now ? until - now : 0;
+	timeout = (struct timespec){ .tv_sec = until / 1000000, .tv_nsec = until % 1000000 * 1000 };
+	if (ppoll(fds, 2, &timeout, NULL) < 0)
+		return -errno;
+	return fds[1].revents ? -EPIPE : 0;
+}
+
 int verb_events(struct popcorn *popcorn, const struct arguments *arguments)
 {
 	int r;
@@ -118,10 +140,17 @@ int verb_events(struct popcorn *popcorn, const struct arguments *arguments)
 		return complain_last(popcorn, "events");
 	while (!ferror(stdout)) {
 		r = popcorn_process(popcorn);
-		if (r == 0)
-			r = popcorn_wait(popcorn, UINT64_MAX);
-		if (r < 0 && r != -EINTR)
+		if (r < 0)
 			return complain_last(popcorn, "events");
+		if (r > 0)
+			continue;
+		r = wait_for_message(popcorn);
+		if (r == -EPIPE)
+			break;
+		if (r < 0 && r != -EINTR) {
+			complain("events", "%s", strerror(-r));
+			return EXIT_FAILED;
+		}
 	}
 	return EXIT_DONE;
 }

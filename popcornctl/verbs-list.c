@@ -12,9 +12,9 @@
 #include "util.h"
 
 /* Lines of the console, changes of state, and ranges of memory that `status` shows. */
-#define STATUS_LINES   10
+#define STATUS_LINES 10
 #define STATUS_HISTORY 10
-#define STATUS_RANGES  4
+#define STATUS_RANGES 4
 
 static bool has_ended(const struct json *kernel)
 {

@@ -55,6 +55,29 @@ popcornctl boot large -q
 popcornctl console large <"$work/large" >"$work/out" 2>/dev/null
 is 'console: much input arrives whole' "$(tr -dc X <"$work/out" | wc -c)" 300000
 
+# Whoever reads our output and is slow, or goes away.
+mkfifo "$work/fifo"
+popcornctl boot full -q
+popcornctl console full <"$work/large" >"$work/fifo" 2>/dev/null &
+console_pid=$!
+exec {fifo}<"$work/fifo"
+IFS= read -r line <&"$fifo"
+# It has more to say than the pipe takes, and still hears.
+kill -TERM $console_pid
+wait $console_pid
+is 'console: ends on a signal though nobody reads' $? 130
+exec {fifo}<&-
+popcornctl boot left -q
+mkfifo "$work/never"
+exec {never}<>"$work/never"
+popcornctl console left <&"$never" 2>/dev/null | head -n 1 >/dev/null
+is 'console: ends when its reader does' "${PIPESTATUS[0]}" 0
+exec {never}>&-
+popcornctl log left -f 2>/dev/null | head -n 1 >/dev/null
+is 'log -f: ends when its reader does' "${PIPESTATUS[0]}" 0
+popcornctl events | true
+is 'events: ends when its reader does' "${PIPESTATUS[0]}" 0
+
 # terminal COMMAND…: on a terminal, joined to the descriptors of the coprocess "terminal".
 terminal() {
 	coproc terminal { exec script -qefc "$*; echo status \$?; stty -a | grep -o ' -*icanon\| -*echo '" \

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -850,6 +851,8 @@ int main(int argc, char **argv)
 {
 	int r;
 
+	/* A console whose reader went away is no reason to die. */
+	signal(SIGPIPE, SIG_IGN);
 	r = sd_event_default(&event);
 	if (r >= 0)
 		r = sd_bus_open_system(&bus);
