@@ -10,16 +10,16 @@
 #include "error.h"
 #include "libpopcorn.h"
 
-#define BUS_NAME	    "org.popcornlinux.Popcorn1"
-#define BUS_PATH	    "/org/popcornlinux/Popcorn1"
-#define BUS_PATH_KERNEL	    BUS_PATH "/kernel"
-#define BUS_PATH_JOB	    BUS_PATH "/job"
-#define INTERFACE_MANAGER   BUS_NAME ".Manager"
-#define INTERFACE_KERNEL    BUS_NAME ".Kernel"
-#define INTERFACE_JOB	    BUS_NAME ".Job"
+#define BUS_NAME "org.popcornlinux.Popcorn1"
+#define BUS_PATH "/org/popcornlinux/Popcorn1"
+#define BUS_PATH_KERNEL BUS_PATH "/kernel"
+#define BUS_PATH_JOB BUS_PATH "/job"
+#define INTERFACE_MANAGER BUS_NAME ".Manager"
+#define INTERFACE_KERNEL BUS_NAME ".Kernel"
+#define INTERFACE_JOB BUS_NAME ".Job"
 
 #define _cleanup_(function) __attribute__((cleanup(function)))
-#define _cleanup_message_   _cleanup_(sd_bus_message_unrefp)
+#define _cleanup_message_ _cleanup_(sd_bus_message_unrefp)
 
 struct popcorn {
 	unsigned refs;
