@@ -13,7 +13,7 @@
  * How long one block may take to go offline. The first time short, because another block is
  * likely to go at once; a block full of used pages needs some time to be copied elsewhere.
  */
-static const uint64_t offline_limits[] = { 3 * USEC_PER_SEC, 10 * USEC_PER_SEC };
+static const uint64_t offline_limits[] = { 5 * USEC_PER_SEC, 15 * USEC_PER_SEC };
 /* All of resources_take() gives up after this, whatever it was doing. */
 #define TAKE_LIMIT (120 * USEC_PER_SEC)
 /* A block of 128 MiB with fewer pages of unknown use than this is likely to go offline. */
