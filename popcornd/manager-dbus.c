@@ -117,7 +117,7 @@ static int authorize_named(struct manager *manager, sd_bus_message *message, con
 }
 
 /*
- * Boot: what can be refused by looking needs files to be read, which is done in a thread.
+ * Boot and Launch: what can be refused by looking needs files to be read, which is done in a thread.
  */
 
 struct boot_request {
@@ -126,6 +126,7 @@ struct boot_request {
 	char *name;
 	struct kernel_def *def;
 	const struct config *config;
+	bool launch, from_file;
 	struct popcorn_error error;
 	int result;
 };
@@ -155,11 +156,16 @@ static void boot_request_done(void *userdata)
 	int r = boot->result;
 
 	boot->task = NULL;
-	if (r >= 0)
+	if (r >= 0 && boot->launch)
+		r = manager_launch_as(manager, boot->name, boot->def, boot->from_file, &job,
+				      &boot->error);
+	else if (r >= 0)
 		r = manager_boot(manager, boot->name, boot->def, boot->request->uid, &job,
 				 &boot->error);
 	if (r < 0)
 		bus_reply_error(message, &boot->error, r);
+	else if (boot->launch)
+		reply_job(message, job);
 	else
 		reply_and_begin(message, job);
 	boot_request_free(boot);
@@ -365,6 +371,7 @@ static int method_launch(sd_bus_message *message, void *userdata, sd_bus_error *
 {
 	struct manager *manager = userdata;
 	_cleanup_free_ char *owned = NULL;
+	struct boot_request *boot = NULL;
 	struct popcorn_error error = {};
 	struct job *job = NULL;
 	const char *name;
@@ -377,11 +384,36 @@ static int method_launch(sd_bus_message *message, void *userdata, sd_bus_error *
 				      "only the leader of a kernel's unit launches it; "
 				      "'systemctl start popcorn@%s' or 'popcornctl boot %s'",
 				      name, name);
-	if (r >= 0)
-		r = manager_launch(manager, name, &job, &error);
 	if (r < 0)
 		return bus_reply_error(message, &error, r);
-	return reply_job(message, job);
+
+	boot = calloc(1, sizeof(*boot));
+	if (!boot || set_string(&boot->name, name) < 0) {
+		r = popcorn_error_set(&error, POPCORN_ERROR_NO_MEMORY, NULL);
+		goto fail;
+	}
+	boot->launch = true;
+	boot->config = manager->config;
+	r = manager_launch(manager, name, &job, &boot->def, &boot->from_file, &error);
+	if (r < 0)
+		goto fail;
+	if (r == 0) {
+		boot_request_free(boot);
+		return reply_job(message, job);
+	}
+	r = request_new(manager, message, uid, &boot->request, &error);
+	if (r >= 0) {
+		r = task_start(manager->event, boot_request_run, NULL, boot_request_done, boot,
+			       &boot->task);
+		if (r < 0)
+			popcorn_error_set_errno(&error, r, "can't start a thread");
+	}
+	if (r >= 0)
+		return 1;
+fail:
+	if (boot)
+		boot_request_free(boot);
+	return bus_reply_error(message, &error, r);
 }
 
 static int stop_authorized(struct manager *manager, sd_bus_message *message, uid_t uid,

@@ -264,69 +264,91 @@ int manager_boot(struct manager *manager, const char *name, const struct kernel_
 	return 0;
 }
 
-int manager_launch(struct manager *manager, const char *name, struct job **ret,
-		   struct popcorn_error *error)
+/* The job that boots a kernel which has one, started; NULL if it runs. -ENOENT: it does neither. */
+static int launch_known(struct manager *manager, const char *name, struct job **ret)
 {
-	struct kernel *kernel;
-	struct kernel_def *def = NULL;
-	bool from_file = true, again;
-	struct job *job;
-	int r;
+	struct kernel *kernel = manager_find_kernel(manager, name);
+	struct job *job = kernel ? kernel->next_job ?: kernel->job : NULL;
+	uint32_t id;
 
-	r = manager_need_driver(manager, error);
-	if (r < 0)
-		return r;
-	kernel = manager_find_kernel(manager, name);
-	job = kernel ? kernel->next_job ?: kernel->job : NULL;
 	if (job && job->type == JOB_BOOT) {
+		id = job->id;
 		if (job->state == JOB_QUEUED && kernel->job == job)
 			job_start(job);
 		else
 			job->launched = true;
-		/* It may have failed at once. */
-		kernel = manager_find_kernel(manager, name);
-		*ret = kernel ? kernel->job : NULL;
+		/* It may have failed at once; what became of the kernel says why. */
+		*ret = manager_find_job(manager, id);
 		return 0;
 	}
 	if (kernel && state_is_active(kernel->state)) {
 		*ret = NULL;
 		return 0;
 	}
+	return -ENOENT;
+}
+
+int manager_launch(struct manager *manager, const char *name, struct job **ret,
+		   struct kernel_def **ret_def, bool *ret_from_file, struct popcorn_error *error)
+{
+	struct popcorn_error no_file = {};
+	struct kernel_def *def = NULL;
+	struct kernel *kernel;
+	bool again;
+	int r;
+
+	r = manager_need_driver(manager, error);
+	if (r < 0)
+		return r;
+	if (launch_known(manager, name, ret) >= 0)
+		return 0;
 
 	/*
 	 * A kernel that ended by itself is started again as it was; otherwise its file says what it
 	 * is now. One without a file is booted as it was for as long as it is remembered.
 	 */
-	again = kernel && kernel->def &&
+	kernel = manager_find_kernel(manager, name);
+	again = kernel && kernel->def && !kernel->def_from_file &&
 		(kernel->state != POPCORN_STATE_STOPPED || kernel->reason == POPCORN_REASON_REBOOT);
-	if (again && !kernel->def_from_file)
-		r = -ENOENT;
-	else
+	if (!again) {
 		r = kernel_def_load(manager->config, manager->options->kernels_dir, name, &def,
-				    error);
-	if (r == -ENOENT && kernel && kernel->def) {
-		from_file = false;
-		if (error)
-			error->id = POPCORN_ERROR_NONE;
-		r = kernel_def_copy(kernel->def, &def);
+				    &no_file);
+		if (r >= 0) {
+			*ret_def = def;
+			*ret_from_file = true;
+			return 1;
+		}
+		if (no_file.id != POPCORN_ERROR_NO_SUCH_KERNEL || !kernel || !kernel->def) {
+			*error = no_file;
+			return r;
+		}
 	}
+	r = kernel_def_copy(kernel->def, &def);
 	if (r < 0)
-		return error && error->id == POPCORN_ERROR_NONE
-			       ? popcorn_error_set_errno(error, r, "no definition of kernel %s",
-							 name)
-			       : r;
-	r = boot_check(manager->config, def, error);
-	if (r >= 0)
-		r = new_boot(manager, name, def, from_file, 0, &job, error);
-	kernel_def_free(def);
+		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
+	*ret_def = def;
+	*ret_from_file = false;
+	return 1;
+}
+
+int manager_launch_as(struct manager *manager, const char *name, const struct kernel_def *def,
+		      bool from_file, struct job **ret, struct popcorn_error *error)
+{
+	struct job *job;
+	uint32_t id;
+	int r;
+
+	/* While the definition was checked, somebody may have been faster. */
+	if (launch_known(manager, name, ret) >= 0)
+		return 0;
+	r = new_boot(manager, name, def, from_file, 0, &job, error);
 	if (r < 0)
 		return r;
-	kernel = job->kernel;
+	id = job->id;
 	job->launched = true;
-	if (kernel->job == job)
+	if (job->kernel->job == job)
 		job_start(job);
-	kernel = manager_find_kernel(manager, name);
-	*ret = kernel ? kernel->next_job ?: kernel->job : NULL;
+	*ret = manager_find_job(manager, id);
 	return 0;
 }
 

@@ -119,9 +119,15 @@ void manager_resync(struct manager *manager);
 int manager_check_name_free(struct manager *manager, const char *name, struct popcorn_error *error);
 int manager_boot(struct manager *manager, const char *name, const struct kernel_def *def, uid_t uid,
 		 struct job **ret, struct popcorn_error *error);
-/* *ret NULL: it runs already. */
+/*
+ * For the leader of @name's unit. 0: *ret is the job that boots it, NULL if it runs already.
+ * 1: it is to be booted as *ret_def says, which the caller checks (boot_check()) and gives to
+ * manager_launch_as().
+ */
 int manager_launch(struct manager *manager, const char *name, struct job **ret,
-		   struct popcorn_error *error);
+		   struct kernel_def **ret_def, bool *ret_from_file, struct popcorn_error *error);
+int manager_launch_as(struct manager *manager, const char *name, const struct kernel_def *def,
+		      bool from_file, struct job **ret, struct popcorn_error *error);
 int manager_stop(struct manager *manager, struct kernel *kernel, uint64_t timeout_usec, uid_t uid,
 		 struct job **ret, struct popcorn_error *error);
 int manager_kill(struct manager *manager, struct kernel *kernel, uid_t uid, struct job **ret,
