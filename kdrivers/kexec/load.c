@@ -6,17 +6,18 @@
 #include <linux/slab.h>
 #include <linux/ktime.h>
 #include <linux/uaccess.h>
+#include <linux/uio.h>
 
 #include "kexec.h"
 
 /* Silence of a CPU after which a kernel is dead, when START does not say: ten beats. */
-#define HEARTBEAT_MS		10000
+#define HEARTBEAT_MS 10000
 /* One late beat is no death. */
-#define HEARTBEAT_MS_MIN	(2 * POPCORN_BEAT_MS)
+#define HEARTBEAT_MS_MIN (2 * POPCORN_BEAT_MS)
 /* struct boot_params is one page. */
-#define BOOT_PARAMS_SIZE	PAGE_SIZE
+#define BOOT_PARAMS_SIZE PAGE_SIZE
 /* How much is copied between two looks for a signal. */
-#define COPY_CHUNK		SZ_1M
+#define COPY_CHUNK SZ_1M
 
 static bool overlaps(u64 a, u64 a_size, u64 b, u64 b_size)
 {
@@ -53,22 +54,33 @@ static int segments_check(struct popcorn_kernel *kernel, const struct popcorn_se
 static int segment_copy(struct popcorn_kernel *kernel, const struct popcorn_segment *s)
 {
 	struct popcorn_mem *mem = popcorn_find_range(kernel, s->mem, s->memsz);
+	struct iovec iov = { u64_to_user_ptr(s->buf), s->bufsz };
 	u8 *to = mem->virt + (s->mem - mem->start);
+	struct iov_iter from;
 	u64 done, n;
 
+	if (!access_ok(iov.iov_base, iov.iov_len))
+		return -EFAULT;
+	iov_iter_init(&from, ITER_SOURCE, &iov, 1, iov.iov_len);
+	/* Past the caches: tens of megabytes that this CPU will not look at again. */
 	for (done = 0; done < s->bufsz; done += n) {
 		n = min_t(u64, s->bufsz - done, COPY_CHUNK);
-		if (copy_from_user(to + done, u64_to_user_ptr(s->buf + done), n))
+		if (copy_from_iter_nocache(to + done, n, &from) != n)
 			return -EFAULT;
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();
 	}
-	for (; done < s->memsz; done += n) {
+	n = PAGE_ALIGN(done) - done;
+	memset(to + done, 0, n);
+	/* By words: to a CPU in software a byte is as much work as a word. */
+	for (done += n; done < s->memsz; done += n) {
 		n = min_t(u64, s->memsz - done, COPY_CHUNK);
-		memset(to + done, 0, n);
+		memset64((u64 *)(to + done), 0, n / sizeof(u64));
 		cond_resched();
 	}
+	/* What went past the caches is in no order with what follows, such as START. */
+	wmb();
 	return 0;
 }
 
