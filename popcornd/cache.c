@@ -12,10 +12,10 @@
 #include "cache.h"
 #include "util.h"
 
-#define MAGIC	"PCRNCCH"
+#define MAGIC "PCRNCCH"
 #define VERSION 1
-#define PREFIX	"kernel-"
-#define NEW	"new"
+#define PREFIX "kernel-"
+#define NEW "new"
 /* Where the contents begin: on a page, to be mapped. */
 #define DATA_OFFSET 4096
 /* PREFIX and 16 hexadecimal digits. */
@@ -26,7 +26,7 @@ struct header {
 	uint64_t version;
 	struct cache_key key;
 	uint64_t size;
-	uint64_t checksum;	/* of the contents */
+	uint64_t checksum; /* of the contents */
 };
 
 _Static_assert(sizeof(struct header) <= DATA_OFFSET, "the header has a page");

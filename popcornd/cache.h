@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 
 /* Kernels that are kept; the one not used for longest goes first. */
-#define CACHE_FILES_MAX	4
+#define CACHE_FILES_MAX 4
 #define CACHE_BYTES_MAX ((uint64_t)256 << 20)
 
 /*
@@ -23,7 +23,7 @@
  */
 struct cache_key {
 	uint64_t dev, ino, size;
-	uint64_t mtime[2], ctime[2];	/* seconds, nanoseconds */
+	uint64_t mtime[2], ctime[2]; /* seconds, nanoseconds */
 	uint64_t checksum;
 };
 

@@ -22,52 +22,52 @@
 
 #include "klog.h"
 
-#define PAGE		4096u
-#define VMCORE_MAGIC	"OSRELEASE="
-#define TOKEN		"popcorn.generation="
+#define PAGE 4096u
+#define VMCORE_MAGIC "OSRELEASE="
+#define TOKEN "popcorn.generation="
 
 /* Where x86-64 maps the kernel's image; it ends at the last address. */
-#define IMAGE_BASE	0xffffffff80000000ull
-#define PTE_PRESENT	(1ull << 0)
-#define PTE_LARGE	(1ull << 7)
-#define PTE_ADDRESS	0x000ffffffffff000ull
+#define IMAGE_BASE 0xffffffff80000000ull
+#define PTE_PRESENT (1ull << 0)
+#define PTE_LARGE (1ull << 7)
+#define PTE_ADDRESS 0x000ffffffffff000ull
 
 /* The two top bits of a descriptor's state word are its state, the rest its number. */
-#define STATE_SHIFT	62
+#define STATE_SHIFT 62
 #define STATE_COMMITTED 1u
 #define STATE_FINALIZED 2u
-#define ID_MASK		((1ull << STATE_SHIFT) - 1)
+#define ID_MASK ((1ull << STATE_SHIFT) - 1)
 /* A position with the lowest bit set: the record has no text. */
-#define NO_TEXT		1u
+#define NO_TEXT 1u
 
 /*
  * Bounds for what a hostile kernel may make us do. The largest log_buf_len that makes sense,
  * 64 MiB, has 2^21 descriptors (32 bytes of text for each).
  */
-#define COUNT_BITS_MAX	21
-#define TEXT_BITS_MAX	26
-#define STRUCT_MAX	4096 /* any offset or size of a structure */
-#define CANDIDATES_MAX	32
-#define WORK_MAX	(1u << 22) /* descriptors looked at, over all candidates */
-#define FAILURES_MAX	1024 /* records that can't be read before we give up on a ring */
+#define COUNT_BITS_MAX 21
+#define TEXT_BITS_MAX 26
+#define STRUCT_MAX 4096 /* any offset or size of a structure */
+#define CANDIDATES_MAX 32
+#define WORK_MAX (1u << 22) /* descriptors looked at, over all candidates */
+#define FAILURES_MAX 1024   /* records that can't be read before we give up on a ring */
 
 /* The static ring, for which nobody tells us the layout. */
 #define STATIC_COUNT_BITS_MIN 5
 #define STATIC_COUNT_BITS_MAX 20
 #define STATIC_RECORD_MAX 4096 /* text of one record: 1 or 2 KiB */
-#define STATIC_TEXT_MAX	(2u << 20)
+#define STATIC_TEXT_MAX (2u << 20)
 #define STATIC_INFO_SIZE 88
-#define STATIC_INFO_TS	8
-#define STATIC_INFO_LEN	16
+#define STATIC_INFO_TS 8
+#define STATIC_INFO_LEN 16
 #define STATIC_INFO_SEEN 4 /* so many entries in sequence are no coincidence */
 /* The arrays are parts of one kernel image: so far apart at most. */
-#define STATIC_NEAR	(64u << 20)
+#define STATIC_NEAR (64u << 20)
 
 struct memory {
 	struct klog_range *ranges; /* sorted by address */
 	size_t n_ranges;
-	uint64_t size;	/* of all of them */
-	unsigned work;	/* how much of WORK_MAX is left */
+	uint64_t size; /* of all of them */
+	unsigned work; /* how much of WORK_MAX is left */
 	/* Translation of the candidate that is looked at. */
 	uint64_t phys_base, top, encryption;
 	bool five_levels;
@@ -513,7 +513,7 @@ static uint64_t find_static_infos(const struct memory *memory, uint64_t near, si
 		return 0;
 	start = near - range->start > STATIC_NEAR ? near - STATIC_NEAR : range->start;
 	end = range->length - (near - range->start) > STATIC_NEAR ? near + STATIC_NEAR
-								   : range->start + range->length;
+								  : range->start + range->length;
 	/* The first word of entry 1 is what is searched for: ones are rarer than zeros. */
 	for (uint64_t pa = start; pa + 8 <= end; pa += 8) {
 		size_t n;
@@ -523,7 +523,8 @@ static uint64_t find_static_infos(const struct memory *memory, uint64_t near, si
 			continue;
 		for (n = 0; n < seen; n++)
 			if (read_phys(memory, pa + n * STATIC_INFO_SIZE - STATIC_INFO_SIZE, &seq,
-				      sizeof(seq)) < 0 || seq != n)
+				      sizeof(seq)) < 0 ||
+			    seq != n)
 				break;
 		if (n == seen)
 			return pa - STATIC_INFO_SIZE;
@@ -594,8 +595,7 @@ static int read_static(const struct memory *memory, uint64_t pa, struct sink *si
 		next = find_block(memory, block + sizeof(id), id + (uint64_t)records + 1);
 		size = read_some(memory, block + sizeof(id), text,
 				 (next ? next - block : STATIC_RECORD_MAX) - sizeof(id));
-		known = infos &&
-			read_phys(memory, info + STATIC_INFO_TS, &ts, sizeof(ts)) == 0 &&
+		known = infos && read_phys(memory, info + STATIC_INFO_TS, &ts, sizeof(ts)) == 0 &&
 			read_phys(memory, info + STATIC_INFO_LEN, &length, sizeof(length)) == 0 &&
 			length <= size;
 		/* No length yet: the last one, which was perhaps being written. */
@@ -627,7 +627,8 @@ static int read_candidate(struct memory *memory, const struct candidate *candida
 /* A klog_line_fn: whose log is it? */
 static int judge_line(void *userdata, const char *line, size_t length)
 {
-	static const char command_line[] = "ommand line: "; /* "Command line", "Kernel command line" */
+	static const char command_line[] =
+		"ommand line: "; /* "Command line", "Kernel command line" */
 	struct verdict *verdict = userdata;
 	const char *token;
 	uint64_t value = 0;
@@ -637,7 +638,8 @@ static int judge_line(void *userdata, const char *line, size_t length)
 	token = memmem(line, length, TOKEN, strlen(TOKEN));
 	if (!token)
 		return 0;
-	for (const char *p = token + strlen(TOKEN); p < line + length && *p >= '0' && *p <= '9'; p++)
+	for (const char *p = token + strlen(TOKEN); p < line + length && *p >= '0' && *p <= '9';
+	     p++)
 		if (value <= UINT32_MAX)
 			value = value * 10 + (uint64_t)(*p - '0');
 	verdict->whose = value == verdict->generation ? WHOSE_OURS : WHOSE_OTHER;

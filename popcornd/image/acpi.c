@@ -16,36 +16,36 @@
 #include "image.h"
 #include "internal.h"
 
-#define OEM_ID		"POPCRN"
-#define OEM_TABLE_ID	"POPCORN "
-#define CREATOR_ID	"PCRN"
+#define OEM_ID "POPCRN"
+#define OEM_TABLE_ID "POPCORN "
+#define CREATOR_ID "PCRN"
 
-#define TABLE_ALIGN	16
-#define TABLES_MAX	8
+#define TABLE_ALIGN 16
+#define TABLES_MAX 8
 
 /* 5.2.9 */
-#define FADT_RESET_REG_SUP	(1u << 10)
-#define FADT_APIC_PHYSICAL	(1u << 19)
-#define FADT_HW_REDUCED		(1u << 20)
-#define FADT_BOOT_NO_VGA	(1u << 2)
-#define FADT_BOOT_NO_CMOS_RTC	(1u << 5)
+#define FADT_RESET_REG_SUP (1u << 10)
+#define FADT_APIC_PHYSICAL (1u << 19)
+#define FADT_HW_REDUCED (1u << 20)
+#define FADT_BOOT_NO_VGA (1u << 2)
+#define FADT_BOOT_NO_CMOS_RTC (1u << 5)
 
 /* 5.2.12 */
-#define MADT_LOCAL_APIC		0
-#define MADT_X2APIC		9
-#define MADT_ENABLED		(1u << 0)
-#define LOCAL_APIC_ADDRESS	0xfee00000u
+#define MADT_LOCAL_APIC 0
+#define MADT_X2APIC 9
+#define MADT_ENABLED (1u << 0)
+#define LOCAL_APIC_ADDRESS 0xfee00000u
 /* 5.2.12.2 and .12: ids up to 254 have the old structure, later ones the x2APIC's. */
-#define LOCAL_APIC_ID_MAX	254u
+#define LOCAL_APIC_ID_MAX 254u
 
 /* 5.2.16 */
-#define SRAT_LOCAL_APIC		0
-#define SRAT_MEMORY		1
-#define SRAT_X2APIC		2
-#define SRAT_ENABLED		(1u << 0)
+#define SRAT_LOCAL_APIC 0
+#define SRAT_MEMORY 1
+#define SRAT_X2APIC 2
+#define SRAT_ENABLED (1u << 0)
 
 /* 5.2.17 */
-#define SLIT_LOCAL		10
+#define SLIT_LOCAL 10
 
 /* The first kernel that takes a boot CPU without the BSP bit for a crash kernel's. */
 static const unsigned bsp_check_version[2] = { 6, 9 };
@@ -166,7 +166,7 @@ struct slit_head {
  */
 static const uint8_t dsdt_code[] = {
 	0x08,			/* NameOp */
-	'_', 'S', '5', '_',	/* NameSeg, in the root scope where the block starts */
+	'_',  'S',  '5',  '_',	/* NameSeg, in the root scope where the block starts */
 	0x12, 0x08,		/* PackageOp, PkgLength: 8 bytes with itself */
 	0x04,			/* NumElements */
 	0x0a, 0x05, 0x0a, 0x05, /* BytePrefix 5, twice */
@@ -357,7 +357,7 @@ static void build_madt(struct area *area, const struct image_partition *partitio
  * @partition->nodes. The SLIT is a full matrix, so holes would cost the square.
  */
 struct domains {
-	size_t *index;	/* domain -> row in partition->nodes */
+	size_t *index; /* domain -> row in partition->nodes */
 	size_t count;
 };
 

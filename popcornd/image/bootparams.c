@@ -10,8 +10,8 @@
 #include "image.h"
 #include "internal.h"
 
-#define E820_RAM	1
-#define E820_RESERVED	2
+#define E820_RAM 1
+#define E820_RESERVED 2
 
 #define LOADER_UNDEFINED 0xff /* type_of_loader of those who have no number */
 
@@ -53,7 +53,8 @@ int e820_build(const struct image_partition *partition, struct boot_e820_entry *
 
 	for (size_t i = 1; i < n; i++) {
 		if (e[i].addr < e[last].addr + e[last].size)
-			return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
+			return popcorn_error_set(
+				error, POPCORN_ERROR_INVALID_ARGUMENT,
 				"two memory ranges of the kernel overlap at %#" PRIx64,
 				(uint64_t)e[i].addr);
 		if (e[i].addr == e[last].addr + e[last].size && e[i].type == e[last].type)
@@ -82,8 +83,8 @@ size_t bootparams_size(size_t n_e820, size_t cmdline_length)
 	size_t size = setup_data_offset(cmdline_length);
 
 	if (n_e820 > E820_MAX_ENTRIES_ZEROPAGE)
-		size += sizeof(struct setup_data) + (n_e820 - E820_MAX_ENTRIES_ZEROPAGE) *
-						    sizeof(struct boot_e820_entry);
+		size += sizeof(struct setup_data) +
+			(n_e820 - E820_MAX_ENTRIES_ZEROPAGE) * sizeof(struct boot_e820_entry);
 	return round_up(size, PAGE);
 }
 

@@ -12,19 +12,19 @@
 #include "image.h"
 #include "internal.h"
 
-#define SECTOR		512
-#define HDR_MAGIC	"HdrS"
-#define BOOT_FLAG	0xaa55
-#define PROTOCOL_MIN	0x020c /* 2.12: xloadflags, and 64-bit addresses for all that we pass */
+#define SECTOR 512
+#define HDR_MAGIC "HdrS"
+#define BOOT_FLAG 0xaa55
+#define PROTOCOL_MIN 0x020c /* 2.12: xloadflags, and 64-bit addresses for all that we pass */
 
 /* CONFIG_PHYSICAL_ALIGN of an x86-64 kernel is 2 MiB to 16 MiB; the rest is room for the future. */
-#define ALIGNMENT_MIN	0x200000u
-#define ALIGNMENT_MAX	0x40000000u
+#define ALIGNMENT_MIN 0x200000u
+#define ALIGNMENT_MAX 0x40000000u
 /*
  * An unpacked kernel must fit into the 1 GiB of kernel text mapping; unpacking in place needs the
  * packed one and some slack beside it.
  */
-#define INIT_SIZE_MAX	0x80000000u
+#define INIT_SIZE_MAX 0x80000000u
 
 static bool release_char(char c)
 {
@@ -56,7 +56,8 @@ static int parse_release(struct bzimage *image, const struct setup_header *hdr,
 	const char *p;
 
 	if (hdr->kernel_version == 0 || start >= image->setup_size)
-		return popcorn_error_set(error, POPCORN_ERROR_IMAGE_INVALID,
+		return popcorn_error_set(
+			error, POPCORN_ERROR_IMAGE_INVALID,
 			"the image does not say its version: the string's offset %#zx is outside "
 			"the %" PRIu32 " bytes of set-up code; use the distribution's vmlinuz file",
 			start, image->setup_size);
@@ -66,7 +67,8 @@ static int parse_release(struct bzimage *image, const struct setup_header *hdr,
 		len++;
 	if (len == 0 || len >= sizeof(image->release) || start + len >= image->setup_size ||
 	    (p[len] != ' ' && p[len] != '\0'))
-		return popcorn_error_set(error, POPCORN_ERROR_IMAGE_INVALID,
+		return popcorn_error_set(
+			error, POPCORN_ERROR_IMAGE_INVALID,
 			"the image's version string is not a kernel release of 1 to %zu of "
 			"A-Z a-z 0-9 . _ + ~ -; use the distribution's vmlinuz file",
 			sizeof(image->release) - 1);
@@ -75,9 +77,11 @@ static int parse_release(struct bzimage *image, const struct setup_header *hdr,
 
 	p = parse_number(image->release, &image->version[0]);
 	if (!p || *p != '.' || !parse_number(p + 1, &image->version[1]))
-		return popcorn_error_set(error, POPCORN_ERROR_IMAGE_INVALID,
+		return popcorn_error_set(
+			error, POPCORN_ERROR_IMAGE_INVALID,
 			"the image's release '%s' does not begin with a version number; use the "
-			"distribution's vmlinuz file", image->release);
+			"distribution's vmlinuz file",
+			image->release);
 	return 0;
 }
 
@@ -90,9 +94,11 @@ int bzimage_parse(const void *data, size_t size, struct bzimage *ret, struct pop
 	int r;
 
 	if (size < BOOT_HEADER_MIN_END)
-		return popcorn_error_set(error, POPCORN_ERROR_IMAGE_INVALID,
+		return popcorn_error_set(
+			error, POPCORN_ERROR_IMAGE_INVALID,
 			"the file has %zu bytes, a bzImage's header alone ends at %d; is this a "
-			"kernel image, and was it copied whole?", size, BOOT_HEADER_MIN_END);
+			"kernel image, and was it copied whole?",
+			size, BOOT_HEADER_MIN_END);
 
 	/* The fields are unaligned in the file: work on a copy, zero where the file is shorter. */
 	memset(&hdr, 0, sizeof(hdr));
@@ -100,24 +106,28 @@ int bzimage_parse(const void *data, size_t size, struct bzimage *ret, struct pop
 	       size - BOOT_HEADER_START < sizeof(hdr) ? size - BOOT_HEADER_START : sizeof(hdr));
 
 	if (hdr.boot_flag != BOOT_FLAG || memcmp(&hdr.header, HDR_MAGIC, 4) != 0)
-		return popcorn_error_set(error, POPCORN_ERROR_IMAGE_INVALID,
+		return popcorn_error_set(
+			error, POPCORN_ERROR_IMAGE_INVALID,
 			"the file is not a bzImage: no 'HdrS' at 0x202; give the vmlinuz file in "
 			"/boot, not a vmlinux or a compressed file");
 	image.protocol = hdr.version;
 	if (image.protocol < PROTOCOL_MIN)
 		return popcorn_error_set(error, POPCORN_ERROR_IMAGE_TOO_OLD,
-			"the image speaks boot protocol %u.%02u, 2.12 is needed; use Linux 3.8 or later",
-			image.protocol >> 8, image.protocol & 0xff);
+					 "the image speaks boot protocol %u.%02u, 2.12 is needed; "
+					 "use Linux 3.8 or later",
+					 image.protocol >> 8, image.protocol & 0xff);
 	image.xloadflags = hdr.xloadflags;
 	if (!(image.xloadflags & XLF_KERNEL_64))
-		return popcorn_error_set(error, POPCORN_ERROR_IMAGE_NOT_64BIT,
+		return popcorn_error_set(
+			error, POPCORN_ERROR_IMAGE_NOT_64BIT,
 			"the image has no 64-bit entry point (xloadflags %#x); use an amd64 kernel",
 			image.xloadflags);
 
 	/* The jump over the header says where it ends; what lies behind is code. */
 	hdr_end = BOOT_HEADER_JUMP_BASE + (hdr.jump >> 8);
 	if (hdr_end < BOOT_HEADER_MIN_END)
-		return popcorn_error_set(error, POPCORN_ERROR_IMAGE_INVALID,
+		return popcorn_error_set(
+			error, POPCORN_ERROR_IMAGE_INVALID,
 			"the image's header ends at %#zx, but protocol %u.%02u needs %#x", hdr_end,
 			image.protocol >> 8, image.protocol & 0xff, BOOT_HEADER_MIN_END);
 
@@ -126,29 +136,37 @@ int bzimage_parse(const void *data, size_t size, struct bzimage *ret, struct pop
 	need = image.setup_size + (uint64_t)hdr.syssize * 16;
 	if (need > size)
 		return popcorn_error_set(error, POPCORN_ERROR_IMAGE_INVALID,
-			"the image is truncated: its header says %" PRIu64 " bytes, the file has %zu; "
-			"copy it again", need, size);
+					 "the image is truncated: its header says %" PRIu64
+					 " bytes, the file has %zu; "
+					 "copy it again",
+					 need, size);
 	if (hdr.syssize > UINT32_MAX / 16 || hdr.syssize * 16 <= IMAGE_ENTRY_OFFSET)
 		return popcorn_error_set(error, POPCORN_ERROR_IMAGE_INVALID,
-			"the image's header gives %" PRIu64 " bytes to the kernel itself, which "
-			"can't be", (uint64_t)hdr.syssize * 16);
+					 "the image's header gives %" PRIu64
+					 " bytes to the kernel itself, which "
+					 "can't be",
+					 (uint64_t)hdr.syssize * 16);
 	image.kernel_size = hdr.syssize * 16;
 
 	image.alignment = hdr.kernel_alignment;
 	if (image.alignment < ALIGNMENT_MIN || image.alignment > ALIGNMENT_MAX ||
 	    (image.alignment & (image.alignment - 1)))
 		return popcorn_error_set(error, POPCORN_ERROR_IMAGE_INVALID,
-			"the image wants to be aligned to %#" PRIx32 ", which is not a power of two "
-			"from %#x to %#x", image.alignment, ALIGNMENT_MIN, ALIGNMENT_MAX);
+					 "the image wants to be aligned to %#" PRIx32
+					 ", which is not a power of two "
+					 "from %#x to %#x",
+					 image.alignment, ALIGNMENT_MIN, ALIGNMENT_MAX);
 	if (!hdr.relocatable_kernel)
 		return popcorn_error_set(error, POPCORN_ERROR_IMAGE_INVALID,
-			"the image runs at one fixed address only (CONFIG_RELOCATABLE is off); use a "
-			"distribution's kernel");
+					 "the image runs at one fixed address only "
+					 "(CONFIG_RELOCATABLE is off); use a "
+					 "distribution's kernel");
 	image.init_size = hdr.init_size;
 	if (image.init_size < image.kernel_size || image.init_size > INIT_SIZE_MAX)
 		return popcorn_error_set(error, POPCORN_ERROR_IMAGE_INVALID,
-			"the image claims to need %" PRIu32 " bytes to unpack its %" PRIu32
-			", which can't be", image.init_size, image.kernel_size);
+					 "the image claims to need %" PRIu32
+					 " bytes to unpack its %" PRIu32 ", which can't be",
+					 image.init_size, image.kernel_size);
 	image.pref_address = hdr.pref_address;
 	image.cmdline_size = hdr.cmdline_size;
 

@@ -130,10 +130,11 @@ static int check_user(const char *user, size_t *ret_own, struct popcorn_error *e
 
 	for (p = user; *p; p++)
 		if (*p < ' ' || *p > '~')
-			return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
+			return popcorn_error_set(
+				error, POPCORN_ERROR_INVALID_ARGUMENT,
 				"the command line has a byte %#x at position %zu; only printable "
-				"ASCII characters can be passed", (unsigned char)*p,
-				(size_t)(p - user));
+				"ASCII characters can be passed",
+				(unsigned char)*p, (size_t)(p - user));
 
 	for (p = user;;) {
 		const char *before = p;
@@ -143,7 +144,8 @@ static int check_user(const char *user, size_t *ret_own, struct popcorn_error *e
 			return 0;
 		}
 		if (quote)
-			return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
+			return popcorn_error_set(
+				error, POPCORN_ERROR_INVALID_ARGUMENT,
 				"the command line has a quote that is not closed, at position %zu: "
 				"it would swallow popcorn's own options",
 				(size_t)(word.start - user));
@@ -151,7 +153,8 @@ static int check_user(const char *user, size_t *ret_own, struct popcorn_error *e
 			/* Some kernels take it for the end then, some don't. */
 			if (word.quotes)
 				return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
-					"the command line has a '--' with quotes; write it without");
+							 "the command line has a '--' with quotes; "
+							 "write it without");
 			/* What is for init is its own affair. */
 			*ret_own = (size_t)(before - user);
 			return 0;
@@ -159,9 +162,10 @@ static int check_user(const char *user, size_t *ret_own, struct popcorn_error *e
 		for (size_t i = 0; i < sizeof(cmdline_refused) / sizeof(cmdline_refused[0]); i++)
 			if (word_is(&word, cmdline_refused[i].option, cmdline_refused[i].any_value))
 				return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
-					"the command line has '%s', with which the kernel would use "
-					"hardware of the primary; leave it out",
-					cmdline_refused[i].option);
+							 "the command line has '%s', with which "
+							 "the kernel would use "
+							 "hardware of the primary; leave it out",
+							 cmdline_refused[i].option);
 	}
 }
 
@@ -177,7 +181,8 @@ int image_cmdline(const char *user, const struct bzimage *kernel,
 		user = "";
 	if (partition->tsc_khz == 0)
 		return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
-			"the TSC's frequency is not known; a kernel can't keep time without it here");
+					 "the TSC's frequency is not known; a kernel can't keep "
+					 "time without it here");
 	r = check_user(user, &own, error);
 	if (r < 0)
 		return r;
@@ -203,10 +208,12 @@ int image_cmdline(const char *user, const struct bzimage *kernel,
 	length = strlen(all);
 	added = length - strlen(user);
 	if (length > kernel->cmdline_size)
-		return popcorn_error_set(error, POPCORN_ERROR_CMDLINE_TOO_LONG,
+		return popcorn_error_set(
+			error, POPCORN_ERROR_CMDLINE_TOO_LONG,
 			"the command line has %zu characters and popcorn adds %zu, kernel %s takes "
-			"%" PRIu32 " in all; shorten it by %zu", strlen(user), added,
-			kernel->release, kernel->cmdline_size, length - kernel->cmdline_size);
+			"%" PRIu32 " in all; shorten it by %zu",
+			strlen(user), added, kernel->release, kernel->cmdline_size,
+			length - kernel->cmdline_size);
 
 	*ret = all;
 	all = NULL;

@@ -38,7 +38,8 @@ static int check_cpus(const struct image_partition *partition, struct popcorn_er
 
 	if (partition->n_cpus == 0 || partition->n_cpus > POPCORN_CPUS_MAX)
 		return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
-			"a kernel has 1 to %d CPUs, not %zu", POPCORN_CPUS_MAX, partition->n_cpus);
+					 "a kernel has 1 to %d CPUs, not %zu", POPCORN_CPUS_MAX,
+					 partition->n_cpus);
 	ids = malloc(partition->n_cpus * sizeof(*ids));
 	if (!ids)
 		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
@@ -47,17 +48,21 @@ static int check_cpus(const struct image_partition *partition, struct popcorn_er
 		/* It would be sent INIT by the secondary, and the primary would be gone. */
 		if (ids[i] == partition->primary_boot_apicid)
 			return popcorn_error_set(error, POPCORN_ERROR_CPU_BOOT,
-				"the CPU with APIC id %" PRIu32 " booted the machine and stays with "
-				"the primary", ids[i]);
+						 "the CPU with APIC id %" PRIu32
+						 " booted the machine and stays with "
+						 "the primary",
+						 ids[i]);
 		if (ids[i] == UINT32_MAX)
 			return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
-				"%#" PRIx32 " is the broadcast address, not a CPU", ids[i]);
+						 "%#" PRIx32 " is the broadcast address, not a CPU",
+						 ids[i]);
 	}
 	qsort(ids, partition->n_cpus, sizeof(*ids), compare_ids);
 	for (size_t i = 1; i < partition->n_cpus; i++)
 		if (ids[i] == ids[i - 1])
 			return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
-				"the CPU with APIC id %" PRIu32 " is listed twice", ids[i]);
+						 "the CPU with APIC id %" PRIu32 " is listed twice",
+						 ids[i]);
 	return 0;
 }
 
@@ -67,33 +72,42 @@ static int check_partition(const struct image_partition *partition, struct popco
 
 	if (partition->n_ranges == 0 || partition->n_ranges > POPCORN_RANGES_MAX)
 		return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
-			"a kernel has 1 to %d memory ranges, not %zu", POPCORN_RANGES_MAX,
-			partition->n_ranges);
+					 "a kernel has 1 to %d memory ranges, not %zu",
+					 POPCORN_RANGES_MAX, partition->n_ranges);
 	for (size_t i = 0; i < partition->n_ranges; i++) {
 		const struct image_range *range = &partition->ranges[i];
 
 		if (range->length == 0 || (range->start | range->length) % POPCORN_MEMORY_ALIGN)
 			return popcorn_error_set(error, POPCORN_ERROR_MEMORY_INVALID,
-				"the memory range of %#" PRIx64 " bytes at %#" PRIx64 " does not "
-				"begin and end on a multiple of 2 MiB", range->length, range->start);
+						 "the memory range of %#" PRIx64
+						 " bytes at %#" PRIx64 " does not "
+						 "begin and end on a multiple of 2 MiB",
+						 range->length, range->start);
 		if (range->start < MIB || range->start >= PHYS_END ||
 		    range->length > PHYS_END - range->start)
 			return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
-				"the memory range of %#" PRIx64 " bytes at %#" PRIx64 " is not "
-				"between 1 MiB and 4 PiB", range->length, range->start);
+						 "the memory range of %#" PRIx64
+						 " bytes at %#" PRIx64 " is not "
+						 "between 1 MiB and 4 PiB",
+						 range->length, range->start);
 	}
 	if (partition->low_start < PAGE || partition->low_length == 0 ||
-	    partition->low_start >= LOW_END || partition->low_length > LOW_END - partition->low_start ||
+	    partition->low_start >= LOW_END ||
+	    partition->low_length > LOW_END - partition->low_start ||
 	    (partition->low_start | partition->low_length) % PAGE)
 		return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
-			"the %#" PRIx64 " bytes of low memory at %#" PRIx64 " are not whole pages "
-			"between 4 KiB and 640 KiB", partition->low_length, partition->low_start);
+					 "the %#" PRIx64 " bytes of low memory at %#" PRIx64
+					 " are not whole pages "
+					 "between 4 KiB and 640 KiB",
+					 partition->low_length, partition->low_start);
 	low = partition->low_start < LOW_START ? LOW_START : partition->low_start;
 	if (partition->low_start + partition->low_length < low + REAL_MODE_SIZE)
 		return popcorn_error_set(error, POPCORN_ERROR_NO_LOW_MEMORY,
-			"the kernel's low memory is %#" PRIx64 " bytes at %#" PRIx64 ", but Linux needs "
-			"%#x of it above %#x, to start its CPUs in", partition->low_length,
-			partition->low_start, REAL_MODE_SIZE, LOW_START);
+					 "the kernel's low memory is %#" PRIx64
+					 " bytes at %#" PRIx64 ", but Linux needs "
+					 "%#x of it above %#x, to start its CPUs in",
+					 partition->low_length, partition->low_start,
+					 REAL_MODE_SIZE, LOW_START);
 	return check_cpus(partition, error);
 }
 
@@ -131,18 +145,23 @@ int image_layout(const struct bzimage *kernel, size_t initrd_size, size_t params
 	 * there: put it there at once.
 	 */
 	if (l.kernel < kernel->pref_address)
-		l.kernel = kernel->pref_address < PHYS_END ?
-				   round_up(kernel->pref_address, kernel->alignment) : PHYS_END;
+		l.kernel = kernel->pref_address < PHYS_END
+				   ? round_up(kernel->pref_address, kernel->alignment)
+				   : PHYS_END;
 	if (l.kernel + kernel->init_size > end) {
 		if (limit == LIMIT_4G && first->start + first->length > LIMIT_4G)
 			return popcorn_error_set(error, POPCORN_ERROR_MEMORY_TOO_SMALL,
-				"kernel %s can only be loaded below 4 GiB, and the first memory range "
-				"is %" PRIu64 " MiB at %#" PRIx64 "; give it lower memory",
-				kernel->release, mib(first->length), first->start);
-		return popcorn_error_set(error, POPCORN_ERROR_MEMORY_TOO_SMALL,
+						 "kernel %s can only be loaded below 4 GiB, and "
+						 "the first memory range "
+						 "is %" PRIu64 " MiB at %#" PRIx64
+						 "; give it lower memory",
+						 kernel->release, mib(first->length), first->start);
+		return popcorn_error_set(
+			error, POPCORN_ERROR_MEMORY_TOO_SMALL,
 			"kernel %s needs %" PRIu64 " MiB in one piece to unpack itself, the first "
-			"memory range has %" PRIu64 " MiB; ask for more memory", kernel->release,
-			mib(l.kernel - l.head + kernel->init_size), mib(first->length));
+			"memory range has %" PRIu64 " MiB; ask for more memory",
+			kernel->release, mib(l.kernel - l.head + kernel->init_size),
+			mib(first->length));
 	}
 	kernel_end = l.kernel + kernel->init_size;
 
@@ -160,10 +179,14 @@ int image_layout(const struct bzimage *kernel, size_t initrd_size, size_t params
 				largest = range->length;
 		}
 		if (!l.initrd)
-			return popcorn_error_set(error, POPCORN_ERROR_INITRD_TOO_LARGE,
-				"the initrd, with popcorn's files, has %" PRIu64 " MiB, the largest "
-				"piece of memory that kernel %s leaves free has %" PRIu64 " MiB; ask "
-				"for more memory", mib(initrd_size), kernel->release, largest / MIB);
+			return popcorn_error_set(
+				error, POPCORN_ERROR_INITRD_TOO_LARGE,
+				"the initrd, with popcorn's files, has %" PRIu64
+				" MiB, the largest "
+				"piece of memory that kernel %s leaves free has %" PRIu64
+				" MiB; ask "
+				"for more memory",
+				mib(initrd_size), kernel->release, largest / MIB);
 	}
 
 	*ret = l;
@@ -270,11 +293,14 @@ int image_build(const struct bzimage *kernel, const void *initrd, size_t initrd_
 	used = acpi_build(partition, kernel, layout.tables, tables, tables_size, &rsdp);
 	if (used == -ENOSPC)
 		return popcorn_error_set(error, POPCORN_ERROR_LIMIT,
-			"the ACPI tables for %zu CPUs, %zu memory ranges and %zu NUMA nodes need more "
-			"than %zu KiB; give the kernel memory in fewer pieces", partition->n_cpus,
-			partition->n_ranges, partition->n_nodes, tables_size / 1024);
+					 "the ACPI tables for %zu CPUs, %zu memory ranges and %zu "
+					 "NUMA nodes need more "
+					 "than %zu KiB; give the kernel memory in fewer pieces",
+					 partition->n_cpus, partition->n_ranges, partition->n_nodes,
+					 tables_size / 1024);
 	if (used < 0)
-		return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
+		return popcorn_error_set(
+			error, POPCORN_ERROR_INVALID_ARGUMENT,
 			"a CPU or memory range is on a NUMA node that the machine does not have");
 	/* From here on nothing fails: what is moved can't be moved again. */
 	if (direct && kernel->vmlinux->can_move && !has_word(whole, "nokaslr"))
@@ -284,8 +310,8 @@ int image_build(const struct bzimage *kernel, const void *initrd, size_t initrd_
 	add_segment(&image, layout.tables, tables, (size_t)used, "acpi");
 	add_segment(&image, layout.params, params, layout.params_size, "boot_params");
 	if (direct) {
-		add_segment(&image, layout.kernel, kernel->vmlinux->data, kernel->vmlinux->data_size,
-			    "kernel");
+		add_segment(&image, layout.kernel, kernel->vmlinux->data,
+			    kernel->vmlinux->data_size, "kernel");
 		/* The driver fills it with zeros, and maps all of it for the kernel's first steps. */
 		image.segments[image.n_segments - 1].memsz =
 			round_up(kernel->vmlinux->memory_size, PAGE);

@@ -27,16 +27,16 @@ struct vmlinux; /* vmlinux.h */
 struct bzimage {
 	const uint8_t *data;
 	size_t size;
-	uint16_t protocol;	 /* boot protocol version, 0x020c or later */
-	uint32_t setup_size;	 /* bytes before the protected-mode part */
-	uint32_t kernel_size;	 /* bytes of the protected-mode part */
-	uint32_t init_size;	 /* bytes the kernel needs while it unpacks itself */
-	uint32_t alignment;	 /* kernel_alignment */
+	uint16_t protocol;    /* boot protocol version, 0x020c or later */
+	uint32_t setup_size;  /* bytes before the protected-mode part */
+	uint32_t kernel_size; /* bytes of the protected-mode part */
+	uint32_t init_size;   /* bytes the kernel needs while it unpacks itself */
+	uint32_t alignment;   /* kernel_alignment */
 	uint64_t pref_address;
-	uint32_t cmdline_size;	 /* longest command line it takes, without the NUL */
+	uint32_t cmdline_size; /* longest command line it takes, without the NUL */
 	uint16_t xloadflags;
-	char release[128];	 /* "6.1.0-56-amd64": the first word of the version string */
-	unsigned version[2];	 /* {6, 1} */
+	char release[128];   /* "6.1.0-56-amd64": the first word of the version string */
+	unsigned version[2]; /* {6, 1} */
 	/*
 	 * Set by who has unpacked it, else NULL: it is entered without its decompressor. Of use
 	 * for one image_build() only, which moves it to its place; must outlive the image.
@@ -51,7 +51,7 @@ struct bzimage {
 int bzimage_parse(const void *data, size_t size, struct bzimage *ret, struct popcorn_error *error);
 
 struct image_range {
-	uint64_t start, length;	/* bytes; physical */
+	uint64_t start, length; /* bytes; physical */
 	unsigned node;		/* proximity domain */
 };
 
@@ -63,24 +63,24 @@ struct image_cpu {
 /* All that the image must know of the kernel that it is for. The caller owns what is pointed to. */
 struct image_partition {
 	uint32_t id, generation;
-	const struct image_cpu *cpus;	/* boot CPU first */
+	const struct image_cpu *cpus; /* boot CPU first */
 	size_t n_cpus;
 	const struct image_range *ranges; /* the first one carries the head */
 	size_t n_ranges;
-	uint64_t low_start, low_length;	/* RAM below 640 KiB */
+	uint64_t low_start, low_length; /* RAM below 640 KiB */
 	uint32_t primary_boot_apicid;	/* the machine's boot CPU */
 	uint32_t tsc_khz;
-	uint64_t random[2];	/* from getrandom(): where bzimage.vmlinux will lie (KASLR) */
-	const uint8_t *distances;	/* n_nodes x n_nodes SLIT values, or NULL */
-	const unsigned *nodes;		/* node numbers the rows stand for */
+	uint64_t random[2];	  /* from getrandom(): where bzimage.vmlinux will lie (KASLR) */
+	const uint8_t *distances; /* n_nodes x n_nodes SLIT values, or NULL */
+	const unsigned *nodes;	  /* node numbers the rows stand for */
 	size_t n_nodes;
 };
 
 struct image_segment {
-	uint64_t mem, memsz;	/* physical, page aligned */
-	const void *buf;	/* bufsz bytes; owned by the image or by the caller of image_build() */
+	uint64_t mem, memsz; /* physical, page aligned */
+	const void *buf;     /* bufsz bytes; owned by the image or by the caller of image_build() */
 	size_t bufsz;
-	const char *what;	/* "kernel", "initrd", "boot_params", "acpi" */
+	const char *what; /* "kernel", "initrd", "boot_params", "acpi" */
 };
 
 #define IMAGE_SEGMENTS_MAX 8
@@ -89,7 +89,7 @@ struct image {
 	struct image_segment segments[IMAGE_SEGMENTS_MAX];
 	size_t n_segments;
 	uint64_t entry, boot_params;
-	char *cmdline;		/* the whole command line, as given to the kernel */
+	char *cmdline; /* the whole command line, as given to the kernel */
 	void *owned[IMAGE_SEGMENTS_MAX];
 };
 
@@ -123,11 +123,11 @@ int acpi_build(const struct image_partition *partition, const struct bzimage *ke
  * or mode that an archive can't carry), LimitReached (a file of 4 GiB or more).
  */
 struct initramfs_file {
-	const char *path;	/* without leading slash; parents are made */
-	uint32_t mode;		/* with type bits: S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR */
-	const void *data;	/* contents, or target of a link */
+	const char *path; /* without leading slash; parents are made */
+	uint32_t mode;	  /* with type bits: S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR */
+	const void *data; /* contents, or target of a link */
 	size_t size;
-	unsigned major, minor;	/* S_IFCHR */
+	unsigned major, minor; /* S_IFCHR */
 };
 int initramfs_build(const void *initrd, size_t initrd_size, const struct initramfs_file *files,
 		    size_t n_files, void **ret, size_t *ret_size, struct popcorn_error *error);

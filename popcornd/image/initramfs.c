@@ -14,11 +14,11 @@
 #include "image.h"
 #include "internal.h"
 
-#define NEWC_MAGIC	"070701"
-#define NEWC_HEADER	110 /* magic and 13 numbers of 8 hexadecimal digits */
-#define NEWC_ALIGN	4
-#define NEWC_END	"TRAILER!!!"
-#define NEWC_SIZE_MAX	UINT32_MAX
+#define NEWC_MAGIC "070701"
+#define NEWC_HEADER 110 /* magic and 13 numbers of 8 hexadecimal digits */
+#define NEWC_ALIGN 4
+#define NEWC_END "TRAILER!!!"
+#define NEWC_SIZE_MAX UINT32_MAX
 
 struct buffer {
 	uint8_t *data;
@@ -70,10 +70,11 @@ static int add_entry(struct buffer *buffer, const struct entry *entry, uint32_t 
 
 	/* A directory has itself and "." ; hard links are not made. */
 	snprintf(header, sizeof(header),
-		 NEWC_MAGIC "%08" PRIX32 "%08" PRIX32 "%08X%08X%08X%08X%08" PRIX32 "%08X%08X%08X%08X"
+		 NEWC_MAGIC "%08" PRIX32 "%08" PRIX32 "%08X%08X%08X%08X%08" PRIX32
+			    "%08X%08X%08X%08X"
 			    "%08" PRIX32 "%08X",
-		 inode, entry->mode, 0, 0, S_ISDIR(entry->mode) ? 2 : 1, 0, (uint32_t)entry->size, 0,
-		 0, entry->major, entry->minor, (uint32_t)entry->path_length + 1, 0);
+		 inode, entry->mode, 0, 0, S_ISDIR(entry->mode) ? 2 : 1, 0, (uint32_t)entry->size,
+		 0, 0, entry->major, entry->minor, (uint32_t)entry->path_length + 1, 0);
 	p = buffer_add(buffer, NEWC_HEADER + entry->path_length + 1);
 	if (!p)
 		return -ENOMEM;
@@ -116,16 +117,19 @@ static bool path_valid(const char *path)
 static int check_file(const struct initramfs_file *file, struct popcorn_error *error)
 {
 	if (!file->path || !path_valid(file->path))
-		return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
+		return popcorn_error_set(
+			error, POPCORN_ERROR_INVALID_ARGUMENT,
 			"'%s' is no path for a file in the initramfs: names separated by single "
-			"slashes, without a leading one", file->path ? file->path : "");
+			"slashes, without a leading one",
+			file->path ? file->path : "");
 
 	switch (file->mode & S_IFMT) {
 	case S_IFREG:
 		if (file->size > NEWC_SIZE_MAX)
-			return popcorn_error_set(error, POPCORN_ERROR_LIMIT,
-				"'%s' has %zu bytes, an initramfs takes files up to 4 GiB", file->path,
-				file->size);
+			return popcorn_error_set(
+				error, POPCORN_ERROR_LIMIT,
+				"'%s' has %zu bytes, an initramfs takes files up to 4 GiB",
+				file->path, file->size);
 		return 0;
 	case S_IFLNK:
 		if (file->size > 0 && file->size < PATH_MAX)
@@ -137,7 +141,8 @@ static int check_file(const struct initramfs_file *file, struct popcorn_error *e
 			return 0;
 		break;
 	}
-	return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
+	return popcorn_error_set(
+		error, POPCORN_ERROR_INVALID_ARGUMENT,
 		"'%s' has mode %#o and %zu bytes, which is not what an initramfs can carry",
 		file->path, file->mode, file->size);
 }

@@ -7,25 +7,25 @@
 
 #include "image.h"
 
-#define PAGE		4096u
-#define MIB		((uint64_t)0x100000)
-#define LOW_END		((uint64_t)0xa0000)  /* the end of conventional memory, 640 KiB */
+#define PAGE 4096u
+#define MIB ((uint64_t)0x100000)
+#define LOW_END ((uint64_t)0xa0000) /* the end of conventional memory, 640 KiB */
 /*
  * A kernel keeps out of the first 64 KiB, where firmwares were seen to write; its real-mode code has
  * 7 pages (Linux 6.1, 6.12). Without room for it: "Real mode trampoline was not allocated".
  */
-#define LOW_START	0x10000u
-#define REAL_MODE_SIZE	0x7000u
-#define PHYS_END	((uint64_t)1 << 52) /* an x86-64 physical address has at most 52 bits */
+#define LOW_START 0x10000u
+#define REAL_MODE_SIZE 0x7000u
+#define PHYS_END ((uint64_t)1 << 52) /* an x86-64 physical address has at most 52 bits */
 
 /* Offsets in a bzImage and in struct boot_params alike. */
-#define BOOT_HEADER_START	0x1f1
-#define BOOT_HEADER_JUMP_BASE	0x202	/* the header ends here + the byte at 0x201 */
-#define BOOT_HEADER_MIN_END	0x264	/* behind init_size, the last field that we need */
-#define BOOT_HEADER_MAX_END	0x290	/* what follows in struct boot_params is not header */
+#define BOOT_HEADER_START 0x1f1
+#define BOOT_HEADER_JUMP_BASE 0x202 /* the header ends here + the byte at 0x201 */
+#define BOOT_HEADER_MIN_END 0x264   /* behind init_size, the last field that we need */
+#define BOOT_HEADER_MAX_END 0x290   /* what follows in struct boot_params is not header */
 
 /* The 64-bit entry point, from the start of the protected-mode part. */
-#define IMAGE_ENTRY_OFFSET	0x200
+#define IMAGE_ENTRY_OFFSET 0x200
 
 #define _cleanup_free_ __attribute__((__cleanup__(free_ptr)))
 
@@ -50,7 +50,7 @@ struct image_layout {
 	uint64_t params, params_size; /* boot_params, command line, further e820 entries */
 	uint64_t kernel;
 	uint64_t initrd, initrd_size; /* 0, 0 without one */
-	bool kaslr;		/* the kernel's address was chosen by chance */
+	bool kaslr;		      /* the kernel's address was chosen by chance */
 };
 
 struct boot_e820_entry;

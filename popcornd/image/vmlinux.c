@@ -19,23 +19,23 @@
 #include "vmlinux.h"
 
 /* Where these are in a bzImage; bzimage_parse() has seen that the header is longer. */
-#define PAYLOAD_OFFSET	0x248 /* from the protected-mode part */
-#define PAYLOAD_LENGTH	0x24c
+#define PAYLOAD_OFFSET 0x248 /* from the protected-mode part */
+#define PAYLOAD_LENGTH 0x24c
 
 /*
  * Distributions' kernels are 55 to 70 MiB. More than this is an attempt to use up memory, or a kernel
  * so large that the time to unpack it is not what matters.
  */
-#define UNPACKED_MAX	((uint64_t)256 << 20)
+#define UNPACKED_MAX ((uint64_t)256 << 20)
 /* Kernels are packed with a dictionary of 32 MiB, newer ones 128 MiB; it is allocated as a whole. */
 #define LZMA_MEMORY_MAX ((uint64_t)160 << 20)
 
 /* Where the kernel's text is mapped, and how much of it with CONFIG_RANDOMIZE_BASE: x86-64's ABI. */
-#define KERNEL_MAP	((uint64_t)0xffffffff80000000)
+#define KERNEL_MAP ((uint64_t)0xffffffff80000000)
 #define KERNEL_MAP_SIZE ((uint64_t)1 << 30)
 
-#define BLOB_MAGIC	"PCRNVML"
-#define BLOB_VERSION	1
+#define BLOB_MAGIC "PCRNVML"
+#define BLOB_VERSION 1
 
 struct blob_header {
 	char magic[8];
@@ -189,8 +189,8 @@ struct unpacked {
 	const uint8_t *data;
 	size_t size;
 	Elf64_Ehdr header;
-	uint64_t elf_size;	/* where the ELF file ends */
-	uint64_t base;		/* physical address it is linked for, LOAD_PHYSICAL_ADDR */
+	uint64_t elf_size; /* where the ELF file ends */
+	uint64_t base;	   /* physical address it is linked for, LOAD_PHYSICAL_ADDR */
 	uint64_t memory_size, entry;
 	const uint8_t *relocs[VMLINUX_RELOC_MAX];
 	size_t n_relocs[VMLINUX_RELOC_MAX];
@@ -228,8 +228,9 @@ static bool read_header(struct unpacked *u)
 		return false;
 	memcpy(&u->header, u->data, sizeof(u->header));
 	if (memcmp(h->e_ident, ELFMAG, SELFMAG) != 0 || h->e_ident[EI_CLASS] != ELFCLASS64 ||
-	    h->e_ident[EI_DATA] != ELFDATA2LSB || h->e_machine != EM_X86_64 || h->e_type != ET_EXEC ||
-	    h->e_phentsize != sizeof(Elf64_Phdr) || (h->e_shnum && h->e_shentsize != sizeof(Elf64_Shdr)))
+	    h->e_ident[EI_DATA] != ELFDATA2LSB || h->e_machine != EM_X86_64 ||
+	    h->e_type != ET_EXEC || h->e_phentsize != sizeof(Elf64_Phdr) ||
+	    (h->e_shnum && h->e_shentsize != sizeof(Elf64_Shdr)))
 		return false;
 	return reach(u, 0, sizeof(u->header)) &&
 	       reach(u, h->e_phoff, (uint64_t)h->e_phnum * sizeof(Elf64_Phdr)) &&
@@ -310,9 +311,9 @@ static bool read_relocs(struct unpacked *u)
 	if (groups < VMLINUX_RELOC_MAX - 1)
 		return false;
 	for (size_t i = 0; i < groups; i++) {
-		enum vmlinux_reloc kind = i == 0	  ? VMLINUX_RELOC_64 :
-					  i == groups - 1 ? VMLINUX_RELOC_32 :
-							    VMLINUX_RELOC_32_NEGATIVE;
+		enum vmlinux_reloc kind = i == 0	    ? VMLINUX_RELOC_64
+					  : i == groups - 1 ? VMLINUX_RELOC_32
+							    : VMLINUX_RELOC_32_NEGATIVE;
 
 		u->relocs[kind] = table + start[i] * sizeof(uint32_t);
 		u->n_relocs[kind] = count[i];
@@ -360,7 +361,8 @@ int vmlinux_layout(const struct bzimage *kernel, const void *unpacked, size_t si
 	}
 
 	/* Room for all of it; what stays zero at the end costs nothing and is given back. */
-	room = BLOB_DATA + round_up(u.memory_size, PAGE) + round_up(n_relocs * sizeof(*relocs), PAGE);
+	room = BLOB_DATA + round_up(u.memory_size, PAGE) +
+	       round_up(n_relocs * sizeof(*relocs), PAGE);
 	blob = map_memory(room);
 	if (!blob)
 		return -ENOMEM;

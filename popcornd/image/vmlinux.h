@@ -29,15 +29,15 @@ enum vmlinux_reloc {
 };
 
 struct vmlinux {
-	void *blob;		/* owned; mapped */
+	void *blob; /* owned; mapped */
 	size_t blob_size;
-	uint8_t *data;		/* what lies in memory from the kernel's start; the rest is zero */
+	uint8_t *data; /* what lies in memory from the kernel's start; the rest is zero */
 	uint64_t data_size;
-	uint64_t memory_size;	/* to the end of .bss, .brk and what may be behind it */
-	uint64_t entry;		/* offset of the 64-bit entry point */
+	uint64_t memory_size; /* to the end of .bss, .brk and what may be behind it */
+	uint64_t entry;	      /* offset of the 64-bit entry point */
 	const uint32_t *relocs[VMLINUX_RELOC_MAX]; /* offsets of what is to be relocated */
 	size_t n_relocs[VMLINUX_RELOC_MAX];
-	bool can_move;		/* there is a table of relocations; it may be empty */
+	bool can_move; /* there is a table of relocations; it may be empty */
 };
 
 /*

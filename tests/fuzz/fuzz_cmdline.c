@@ -55,10 +55,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const struct {
 		const char *name, *value;
 	} last[] = {
-		{ "pci", "off" },	      { "acpi", "noirq" },    { "acpi_sci", "edge" },
-		{ "no_ipi_broadcast", "1" },  { "panic", "0" },	      { "apic_extnmi", "none" },
-		{ "tsc_early_khz", "1234567" }, { "tsc", "reliable" }, { "rdinit", "/popcorn-agent" },
-		{ "console", "hvc0" },	      { "reboot", NULL },
+		{ "pci", "off" },
+		{ "acpi", "noirq" },
+		{ "acpi_sci", "edge" },
+		{ "no_ipi_broadcast", "1" },
+		{ "panic", "0" },
+		{ "apic_extnmi", "none" },
+		{ "tsc_early_khz", "1234567" },
+		{ "tsc", "reliable" },
+		{ "rdinit", "/popcorn-agent" },
+		{ "console", "hvc0" },
+		{ "reboot", NULL },
 	};
 	const char *seen[sizeof(last) / sizeof(last[0])] = { 0 };
 	char *user, *line, *rest, *name, *value;

@@ -58,8 +58,13 @@ static void check(const uint8_t *archive, size_t size, const struct initramfs_fi
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const uint32_t modes[] = { S_IFREG | 0644, S_IFDIR | 0700, S_IFLNK | 0777,
-					  S_IFCHR | 0600, S_IFREG | 0755, S_IFSOCK | 0600, 0644 };
+	static const uint32_t modes[] = { S_IFREG | 0644,
+					  S_IFDIR | 0700,
+					  S_IFLNK | 0777,
+					  S_IFCHR | 0600,
+					  S_IFREG | 0755,
+					  S_IFSOCK | 0600,
+					  0644 };
 	struct initramfs_file files[FILES_MAX];
 	char paths[FILES_MAX][256];
 	struct popcorn_error error = { 0 };

@@ -6,8 +6,8 @@
 #include "fuzz.h"
 #include "klog.h"
 
-#define START	0x40000000ull /* as in klog-sample.h */
-#define PAGE	4096u
+#define START 0x40000000ull /* as in klog-sample.h */
+#define PAGE 4096u
 
 static int count_bytes(void *userdata, const char *line, size_t length)
 {

@@ -52,8 +52,17 @@ static void bzimage(void)
 static void cmdline(void)
 {
 	static const char *const lines[] = {
-		"", "quiet console=ttyS1", "a=\"b c\" -- single", "\"--\" x", "panic=5 pci=noacpi",
-		"acpi=off", "acpi=\"off\"", "\"open", "-- \"open", "x=-- --y", "\"acpi=off\" nolapic",
+		"",
+		"quiet console=ttyS1",
+		"a=\"b c\" -- single",
+		"\"--\" x",
+		"panic=5 pci=noacpi",
+		"acpi=off",
+		"acpi=\"off\"",
+		"\"open",
+		"-- \"open",
+		"x=-- --y",
+		"\"acpi=off\" nolapic",
 	};
 	char name[16];
 

@@ -29,26 +29,25 @@
 #include "klog.h"
 #include "vmlinux.h"
 
-#define MEMORY_DIR	"/sys/devices/system/memory"
-#define NODE_DIR	"/sys/devices/system/node"
-#define LIST_MAX	4096
-#define MODULES_MAX	16
-#define AUTO_BLOCKS	4
-#define NODES_MAX	64
-#define OFFLINE_TRIES	5
+#define MEMORY_DIR "/sys/devices/system/memory"
+#define NODE_DIR "/sys/devices/system/node"
+#define LIST_MAX 4096
+#define MODULES_MAX 16
+#define AUTO_BLOCKS 4
+#define NODES_MAX 64
+#define OFFLINE_TRIES 5
 
-static const char agent_script[] =
-	"#!/bin/busybox sh\n"
-	"/bin/busybox --install -s /bin\n"
-	"mount -t proc proc /proc\n"
-	"mount -t sysfs sys /sys\n"
-	"mount -t devtmpfs dev /dev\n"
-	"for m in /popcorn/modules/*; do insmod $m; done\n"
-	"uname -a\n"
-	"nproc\n"
-	"[ -f /popcorn/run ] && . /popcorn/run\n"
-	"[ -c /dev/hvc0 ] && exec setsid sh </dev/hvc0 >/dev/hvc0 2>&1\n"
-	"exec sh\n";
+static const char agent_script[] = "#!/bin/busybox sh\n"
+				   "/bin/busybox --install -s /bin\n"
+				   "mount -t proc proc /proc\n"
+				   "mount -t sysfs sys /sys\n"
+				   "mount -t devtmpfs dev /dev\n"
+				   "for m in /popcorn/modules/*; do insmod $m; done\n"
+				   "uname -a\n"
+				   "nproc\n"
+				   "[ -f /popcorn/run ] && . /popcorn/run\n"
+				   "[ -c /dev/hvc0 ] && exec setsid sh </dev/hvc0 >/dev/hvc0 2>&1\n"
+				   "exec sh\n";
 
 struct options {
 	const char *name, *kernel, *initrd, *agent, *busybox, *append, *run;
@@ -196,7 +195,8 @@ static int take_memory(struct trial *t, const struct options *o)
 		}
 	}
 	/* Not told which: the highest ones that will go. */
-	for (uint32_t block = LIST_MAX; block-- > 1 && o->n_blocks == 0 && t->n_offline < AUTO_BLOCKS;)
+	for (uint32_t block = LIST_MAX;
+	     block-- > 1 && o->n_blocks == 0 && t->n_offline < AUTO_BLOCKS;)
 		take_block(t, block);
 	if (t->n_offline == 0)
 		return fail("no memory block will go offline", -EBUSY);
@@ -300,7 +300,8 @@ static int build_initramfs(const struct options *o, void **ret, size_t *ret_size
 		r = read_file(o->busybox, &data, &size);
 		if (r < 0)
 			return r;
-		files[n++] = (struct initramfs_file){ "bin/busybox", S_IFREG | 0755, data, size, 0, 0 };
+		files[n++] =
+			(struct initramfs_file){ "bin/busybox", S_IFREG | 0755, data, size, 0, 0 };
 	}
 	if (o->agent) {
 		r = read_file(o->agent, &data, &size);
@@ -312,8 +313,9 @@ static int build_initramfs(const struct options *o, void **ret, size_t *ret_size
 	}
 	files[n++] = (struct initramfs_file){ "popcorn-agent", S_IFREG | 0755, data, size, 0, 0 };
 	if (o->run)
-		files[n++] = (struct initramfs_file){ "popcorn/run", S_IFREG | 0644, o->run,
-						      strlen(o->run), 0, 0 };
+		files[n++] = (struct initramfs_file){
+			"popcorn/run", S_IFREG | 0644, o->run, strlen(o->run), 0, 0
+		};
 	for (size_t i = 0; i < o->n_modules; i++) {
 		const char *base = strrchr(o->modules[i], '/');
 
@@ -386,7 +388,8 @@ static int load(struct trial *t, const struct options *o, struct image *image)
 		bzimage.vmlinux = &vmlinux;
 	}
 	if (r == 0)
-		r = image_build(&bzimage, initrd, initrd_size, o->append, &partition, image, &error);
+		r = image_build(&bzimage, initrd, initrd_size, o->append, &partition, image,
+				&error);
 	if (r < 0) {
 		fprintf(stderr, "popcorn-boot: %s\n", error.text);
 		return r;
@@ -395,7 +398,8 @@ static int load(struct trial *t, const struct options *o, struct image *image)
 	for (size_t i = 0; i < image->n_segments; i++) {
 		const struct image_segment *s = &image->segments[i];
 
-		printf("popcorn-boot: %-12s %#" PRIx64 "+%#" PRIx64 "\n", s->what, s->mem, s->memsz);
+		printf("popcorn-boot: %-12s %#" PRIx64 "+%#" PRIx64 "\n", s->what, s->mem,
+		       s->memsz);
 		segments[i] = (struct popcorn_segment){
 			.buf = (uintptr_t)s->buf,
 			.bufsz = s->bufsz,
@@ -412,8 +416,10 @@ static int load(struct trial *t, const struct options *o, struct image *image)
 static const char *state_name(uint32_t state)
 {
 	switch (state) {
-#define X(sym, nr, name) case nr: return name;
-	POPCORN_STATES(X)
+#define X(sym, nr, name) \
+	case nr:         \
+		return name;
+		POPCORN_STATES(X)
 #undef X
 	}
 	return "?";
@@ -422,8 +428,10 @@ static const char *state_name(uint32_t state)
 static const char *reason_name(uint32_t reason)
 {
 	switch (reason) {
-#define X(sym, nr, name, text) case nr: return text;
-	POPCORN_REASONS(X)
+#define X(sym, nr, name, text) \
+	case nr:               \
+		return text;
+		POPCORN_REASONS(X)
 #undef X
 	}
 	return "?";
@@ -505,7 +513,8 @@ static int watch(struct trial *t, const struct options *o)
 	if (t->status.times[POPCORN_TIME_CHECKIN])
 		print_times(t);
 	if (t->status.text[0])
-		printf("popcorn-boot: last words: %.*s\n", (int)sizeof(t->status.text), t->status.text);
+		printf("popcorn-boot: last words: %.*s\n", (int)sizeof(t->status.text),
+		       t->status.text);
 	return ran && t->status.state == POPCORN_STATE_STOPPED ? 0 : -EIO;
 }
 
@@ -529,8 +538,8 @@ static void print_log(struct trial *t)
 		if (p == MAP_FAILED)
 			fail("mmap", -errno);
 		else
-			ranges[n++] = (struct klog_range){ t->ranges[i].start,
-							   t->ranges[i].length, p };
+			ranges[n++] =
+				(struct klog_range){ t->ranges[i].start, t->ranges[i].length, p };
 	}
 	r = klog_read(ranges, n, t->status.generation, print_line, NULL);
 	if (r < 0)

@@ -11,12 +11,12 @@
 #include "image.h"
 
 #define SAMPLE_SETUP_SECTS 3
-#define SAMPLE_SETUP	((SAMPLE_SETUP_SECTS + 1) * 512)
-#define SAMPLE_KERNEL	0x5000
-#define SAMPLE_SIZE	(SAMPLE_SETUP + SAMPLE_KERNEL)
-#define SAMPLE_INIT	0x1234000
+#define SAMPLE_SETUP ((SAMPLE_SETUP_SECTS + 1) * 512)
+#define SAMPLE_KERNEL 0x5000
+#define SAMPLE_SIZE (SAMPLE_SETUP + SAMPLE_KERNEL)
+#define SAMPLE_INIT 0x1234000
 #define SAMPLE_VERSION_AT 0x400
-#define SAMPLE_RELEASE	"6.1.0-56-amd64"
+#define SAMPLE_RELEASE "6.1.0-56-amd64"
 
 /* Behind what the header's struct knows: fields of a later protocol, to be copied all the same. */
 #define SAMPLE_HEADER_END 0x274

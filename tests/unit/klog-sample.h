@@ -13,37 +13,37 @@
 
 #include "klog.h"
 
-#define KLOG_PHYS	0x40000000ull
-#define KLOG_IMAGE	0xffffffff80000000ull
-#define KLOG_DIRECT	0xff11000000000000ull /* needs the fifth level */
-#define KLOG_DIRECT_4	0xffff888000000000ull
+#define KLOG_PHYS 0x40000000ull
+#define KLOG_IMAGE 0xffffffff80000000ull
+#define KLOG_DIRECT 0xff11000000000000ull /* needs the fifth level */
+#define KLOG_DIRECT_4 0xffff888000000000ull
 
 /* Where things lie in the memory; a fuzzer wants it smaller. */
 #ifdef KLOG_SMALL
-#define KLOG_SIZE	0x8000u
-#define KLOG_VMCORE	0x0000u
-#define KLOG_PRB_PTR	0x0f00u
-#define KLOG_PRB	0x0f10u
-#define KLOG_DESCS	0x1000u
-#define KLOG_INFOS	0x1200u
-#define KLOG_TEXT	0x1800u
-#define KLOG_PGTABLES	0x2000u
+#define KLOG_SIZE 0x8000u
+#define KLOG_VMCORE 0x0000u
+#define KLOG_PRB_PTR 0x0f00u
+#define KLOG_PRB 0x0f10u
+#define KLOG_DESCS 0x1000u
+#define KLOG_INFOS 0x1200u
+#define KLOG_TEXT 0x1800u
+#define KLOG_PGTABLES 0x2000u
 #else
-#define KLOG_SIZE	0x100000u
-#define KLOG_VMCORE	0x1000u
-#define KLOG_PRB_PTR	0x2000u
-#define KLOG_PRB	0x2100u
-#define KLOG_PGTABLES	0x3000u /* up to six pages */
-#define KLOG_DESCS	0x10000u
-#define KLOG_INFOS	0x20000u
-#define KLOG_TEXT	0x40000u
+#define KLOG_SIZE 0x100000u
+#define KLOG_VMCORE 0x1000u
+#define KLOG_PRB_PTR 0x2000u
+#define KLOG_PRB 0x2100u
+#define KLOG_PGTABLES 0x3000u /* up to six pages */
+#define KLOG_DESCS 0x10000u
+#define KLOG_INFOS 0x20000u
+#define KLOG_TEXT 0x40000u
 #endif
 
-#define KLOG_DESC_SIZE	24u
-#define KLOG_INFO_SIZE	88u
+#define KLOG_DESC_SIZE 24u
+#define KLOG_INFO_SIZE 88u
 
 struct klog_sample {
-	uint8_t *memory;	/* KLOG_SIZE bytes */
+	uint8_t *memory; /* KLOG_SIZE bytes */
 	unsigned count_bits, text_bits;
 	uint64_t id, tail, lpos;
 	uint64_t seq;
@@ -61,7 +61,9 @@ static inline void klog_sample_init(struct klog_sample *s, uint8_t *memory, unsi
 	uint8_t *prb = memory + KLOG_PRB;
 
 	memset(memory, 0, KLOG_SIZE);
-	*s = (struct klog_sample){ .memory = memory, .count_bits = count_bits, .text_bits = text_bits };
+	*s = (struct klog_sample){ .memory = memory,
+				   .count_bits = count_bits,
+				   .text_bits = text_bits };
 	/* The kernel computes both with 32 bits of count. */
 	s->id = (1ull << 32) - (1ull << count_bits) - 1;
 	s->tail = s->id + 1;
@@ -162,7 +164,8 @@ static inline void klog_map(struct klog_sample *s, uint64_t va, unsigned levels,
 	uint64_t table = KLOG_PGTABLES, next = table + 4096;
 
 	memset(s->memory + table, 0, 6 * 4096);
-	for (unsigned shift = 12 + 9 * (levels - 1); shift > leaf; shift -= 9, table = next, next += 4096)
+	for (unsigned shift = 12 + 9 * (levels - 1); shift > leaf;
+	     shift -= 9, table = next, next += 4096)
 		klog_put(s->memory + table + (va >> shift & 511) * 8, (KLOG_PHYS + next) | 0x63, 8);
 	for (uint64_t at = 0; at < KLOG_SIZE; at += 1ull << leaf)
 		klog_put(s->memory + table + ((va + at) >> leaf & 511) * 8,

@@ -11,9 +11,9 @@
 #include "image-sample.h"
 #include "run.h"
 
-#define BASE	0x123440010000ull
-#define HEAD	0x123440000000ull
-#define AREA	(POPCORN_HEAD_TABLES_END - POPCORN_HEAD_TABLES)
+#define BASE 0x123440010000ull
+#define HEAD 0x123440000000ull
+#define AREA (POPCORN_HEAD_TABLES_END - POPCORN_HEAD_TABLES)
 
 static uint8_t area[AREA];
 static struct bzimage kernel;
@@ -136,7 +136,8 @@ static char *disassemble(const uint8_t *table)
 	ck_assert_uint_eq(fwrite(table, 1, length_of(table), f), length_of(table));
 	ck_assert_int_eq(fclose(f), 0);
 	/* Without iasl this fails: it belongs to what the tests need. */
-	snprintf(command, sizeof(command), "cd %s && iasl -d table >log 2>&1 && cat log table.dsl", dir);
+	snprintf(command, sizeof(command), "cd %s && iasl -d table >log 2>&1 && cat log table.dsl",
+		 dir);
 	f = popen(command, "re");
 	ck_assert_ptr_nonnull(f);
 	n = fread(text, 1, sizeof(text) - 1, f);
@@ -275,9 +276,10 @@ START_TEST(test_madt_boot_cpu)
 		unsigned version[2];
 		bool listed;
 	} table[] = {
-		{ { 4, 19 }, false }, { { 5, 10 }, false }, { { 6, 0 }, false }, { { 6, 1 }, false },
-		{ { 6, 8 }, false },  { { 6, 9 }, true },   { { 6, 12 }, true }, { { 6, 100 }, true },
-		{ { 7, 0 }, true },   { { 10, 1 }, true },
+		{ { 4, 19 }, false }, { { 5, 10 }, false }, { { 6, 0 }, false },
+		{ { 6, 1 }, false },  { { 6, 8 }, false },  { { 6, 9 }, true },
+		{ { 6, 12 }, true },  { { 6, 100 }, true }, { { 7, 0 }, true },
+		{ { 10, 1 }, true },
 	};
 
 	partition.primary_boot_apicid = 7;
@@ -404,7 +406,9 @@ END_TEST
 START_TEST(test_bad_distances)
 {
 	static const unsigned nodes[] = { 0, 1 };
-	static const uint8_t bad[][4] = { { 10, 10, 20, 10 }, { 10, 20, 0, 10 }, { 11, 20, 20, 10 } };
+	static const uint8_t bad[][4] = { { 10, 10, 20, 10 },
+					  { 10, 20, 0, 10 },
+					  { 11, 20, 20, 10 } };
 
 	partition.nodes = nodes;
 	partition.n_nodes = 2;
@@ -500,8 +504,9 @@ START_TEST(test_no_room)
 		uint8_t *exact = malloc((size_t)size + 1);
 
 		exact[size] = 0x77;
-		ck_assert_int_eq(acpi_build(&partition, &kernel, BASE, exact, (size_t)size, &before),
-				 -ENOSPC);
+		ck_assert_int_eq(
+			acpi_build(&partition, &kernel, BASE, exact, (size_t)size, &before),
+			-ENOSPC);
 		ck_assert_uint_eq(before, 1);
 		ck_assert_uint_eq(exact[size], 0x77);
 		free(exact);

@@ -36,8 +36,9 @@ static void teardown(void)
 
 static void build(const void *initrd, size_t initrd_size)
 {
-	ck_assert_msg(image_build(&kernel, initrd, initrd_size, "user", &partition, &image, &error) ==
-		      0, "%s", error.text);
+	ck_assert_msg(
+		image_build(&kernel, initrd, initrd_size, "user", &partition, &image, &error) == 0,
+		"%s", error.text);
 }
 
 static void refuse_initrd(size_t initrd_size, enum popcorn_error_id id, const char *text)
@@ -45,8 +46,9 @@ static void refuse_initrd(size_t initrd_size, enum popcorn_error_id id, const ch
 	static const struct image untouched;
 
 	memset(&error, 0, sizeof(error));
-	ck_assert_int_eq(image_build(&kernel, file, initrd_size, "user", &partition, &image, &error),
-			 -popcorn_error_errno(id));
+	ck_assert_int_eq(
+		image_build(&kernel, file, initrd_size, "user", &partition, &image, &error),
+		-popcorn_error_errno(id));
 	ck_assert_int_eq(error.id, id);
 	ck_assert_msg(strstr(error.text, text), "'%s' is not in '%s'", text, error.text);
 	ck_assert_mem_eq(&image, &untouched, sizeof(image));
@@ -267,8 +269,9 @@ START_TEST(test_bad_partitions)
 {
 	struct image_range ranges[2];
 	struct image_cpu cpus[2] = { { 3, 0 }, { 4, 0 } };
-#define RESET() (partition = sample_partition(), memcpy(ranges, sample_ranges, sizeof(ranges)), \
-		 partition.ranges = ranges, partition.cpus = cpus)
+#define RESET()                                                                         \
+	(partition = sample_partition(), memcpy(ranges, sample_ranges, sizeof(ranges)), \
+	 partition.ranges = ranges, partition.cpus = cpus)
 	RESET();
 	ranges[1].start = 0x44000000;
 	refuse(POPCORN_ERROR_INVALID_ARGUMENT, "overlap at 0x44000000");
@@ -425,7 +428,8 @@ START_TEST(test_random_layouts)
 		kernel.init_size = SAMPLE_KERNEL + (uint32_t)random_bits(25);
 		kernel.alignment = 0x200000u << random_bits(8) % 4;
 		kernel.pref_address = random_bits(1) ? 0x1000000 : random_bits(27) & ~0x1fffffull;
-		kernel.xloadflags = XLF_KERNEL_64 | (random_bits(2) ? XLF_CAN_BE_LOADED_ABOVE_4G : 0);
+		kernel.xloadflags =
+			XLF_KERNEL_64 | (random_bits(2) ? XLF_CAN_BE_LOADED_ABOVE_4G : 0);
 		initrd_size = random_bits(1) ? random_bits(25) : random_bits(8);
 		memset(&error, 0, sizeof(error));
 		/* The initrd's bytes are not looked at. */
@@ -452,9 +456,11 @@ START_TEST(test_random_layouts)
 				ck_assert_uint_le(s->mem + size, 1ull << 32);
 			if (strcmp(s->what, "acpi") == 0) {
 				ck_assert_uint_ge(s->mem, head + POPCORN_HEAD_TABLES);
-				ck_assert_uint_le(s->mem + s->memsz, head + POPCORN_HEAD_TABLES_END);
+				ck_assert_uint_le(s->mem + s->memsz,
+						  head + POPCORN_HEAD_TABLES_END);
 			} else {
-				ck_assert(s->mem >= head + POPCORN_HEAD_SIZE || s->mem + size <= head);
+				ck_assert(s->mem >= head + POPCORN_HEAD_SIZE ||
+					  s->mem + size <= head);
 			}
 			if (is_kernel) {
 				ck_assert_uint_eq(s->mem % kernel.alignment, 0);
@@ -464,7 +470,8 @@ START_TEST(test_random_layouts)
 				const struct image_segment *o = &image.segments[j];
 
 				if (i != j)
-					ck_assert(s->mem + size <= o->mem || s->mem >= o->mem + o->memsz);
+					ck_assert(s->mem + size <= o->mem ||
+						  s->mem >= o->mem + o->memsz);
 			}
 		}
 		image_done(&image);

@@ -86,7 +86,8 @@ START_TEST(test_truncated)
 	for (size_t size = 0; size < 0x264; size++)
 		refuse_sized(POPCORN_ERROR_IMAGE_INVALID, "copied whole", size);
 	for (size_t size = 0x264; size < SAMPLE_SIZE; size += size < 0x1000 ? 1 : 997) {
-		snprintf(sizes, sizeof(sizes), "says %d bytes, the file has %zu", SAMPLE_SIZE, size);
+		snprintf(sizes, sizeof(sizes), "says %d bytes, the file has %zu", SAMPLE_SIZE,
+			 size);
 		refuse_sized(POPCORN_ERROR_IMAGE_INVALID, sizes, size);
 	}
 	hdr->syssize = UINT32_MAX;
@@ -155,8 +156,8 @@ END_TEST
 
 START_TEST(test_alignment)
 {
-	static const uint32_t bad[] = { 0, 1, 0x1000, 0x100000, 0x300000, 0x200001, 0x80000000,
-					0xffffffff };
+	static const uint32_t bad[] = { 0,	  1,	    0x1000,	0x100000,
+					0x300000, 0x200001, 0x80000000, 0xffffffff };
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		hdr->kernel_alignment = bad[i];

@@ -5,10 +5,11 @@
 #include "image-sample.h"
 #include "run.h"
 
-#define BEFORE	"popcorn.generation=77 8250.nr_uarts=0 nmi_watchdog=0"
-#define AFTER	"noapic acpi=noirq acpi_sci=edge pci=off no_ipi_broadcast=1 apic_extnmi=none " \
-		"tsc=reliable tsc_early_khz=2596119 dis_ucode_ldr reboot=bios panic=0 "	       \
-		"rdinit=/popcorn-agent console=hvc0"
+#define BEFORE "popcorn.generation=77 8250.nr_uarts=0 nmi_watchdog=0"
+#define AFTER                                                                          \
+	"noapic acpi=noirq acpi_sci=edge pci=off no_ipi_broadcast=1 apic_extnmi=none " \
+	"tsc=reliable tsc_early_khz=2596119 dis_ucode_ldr reboot=bios panic=0 "        \
+	"rdinit=/popcorn-agent console=hvc0"
 
 static struct bzimage kernel;
 static struct image_partition partition;
@@ -107,7 +108,8 @@ END_TEST
 START_TEST(test_too_long)
 {
 	char user[4096], *line;
-	size_t room = 2047 - strlen(BEFORE " " " " AFTER);
+	size_t room = 2047 - strlen(BEFORE " "
+					   " " AFTER);
 
 	memset(user, 'x', sizeof(user));
 	user[room] = '\0';

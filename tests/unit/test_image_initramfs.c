@@ -22,14 +22,52 @@ static void setup(void)
 /* Byte by byte: one file, its parent, the trailer. */
 START_TEST(test_bytes)
 {
-	static const char expected[] =
-		"070701" "00000001" "000041ED" "00000000" "00000000" "00000002" "00000000" "00000000"
-		"00000000" "00000000" "00000000" "00000000" "00000002" "00000000" "d\0"
-		"070701" "00000002" "00008180" "00000000" "00000000" "00000001" "00000000" "00000005"
-		"00000000" "00000000" "00000000" "00000000" "00000004" "00000000" "d/f\0\0\0"
-		"hello\0\0\0"
-		"070701" "00000000" "00000000" "00000000" "00000000" "00000001" "00000000" "00000000"
-		"00000000" "00000000" "00000000" "00000000" "0000000B" "00000000" "TRAILER!!!\0\0\0\0";
+	static const char expected[] = "070701"
+				       "00000001"
+				       "000041ED"
+				       "00000000"
+				       "00000000"
+				       "00000002"
+				       "00000000"
+				       "00000000"
+				       "00000000"
+				       "00000000"
+				       "00000000"
+				       "00000000"
+				       "00000002"
+				       "00000000"
+				       "d\0"
+				       "070701"
+				       "00000002"
+				       "00008180"
+				       "00000000"
+				       "00000000"
+				       "00000001"
+				       "00000000"
+				       "00000005"
+				       "00000000"
+				       "00000000"
+				       "00000000"
+				       "00000000"
+				       "00000004"
+				       "00000000"
+				       "d/f\0\0\0"
+				       "hello\0\0\0"
+				       "070701"
+				       "00000000"
+				       "00000000"
+				       "00000000"
+				       "00000000"
+				       "00000001"
+				       "00000000"
+				       "00000000"
+				       "00000000"
+				       "00000000"
+				       "00000000"
+				       "00000000"
+				       "0000000B"
+				       "00000000"
+				       "TRAILER!!!\0\0\0\0";
 	const struct initramfs_file file = { "d/f", S_IFREG | 0600, "hello", 5, 7, 9 };
 	void *data;
 	size_t size;
@@ -125,8 +163,9 @@ START_TEST(test_users_initrd)
 	for (size_t n = 0; n <= sizeof(initrd); n++) {
 		size_t start = (n + 3) / 4 * 4;
 
-		ck_assert_int_eq(initramfs_build(initrd, n, files, N_FILES, (void **)&data, &size,
-						 &error), 0);
+		ck_assert_int_eq(
+			initramfs_build(initrd, n, files, N_FILES, (void **)&data, &size, &error),
+			0);
 		ck_assert_mem_eq(data, initrd, n);
 		for (size_t i = n; i < start; i++)
 			ck_assert_uint_eq(data[i], 0);
@@ -164,8 +203,9 @@ static void refuse(const struct initramfs_file *file, enum popcorn_error_id id)
 START_TEST(test_bad_paths)
 {
 	static char name[NAME_MAX + 2], path[PATH_MAX + 2];
-	const char *const bad[] = { NULL, "", "/a", "a/", "a//b", ".", "..", "a/../b", "a/./b",
-				    "TRAILER!!!", "TRAILER!!!/a", name, path };
+	const char *const bad[] = { NULL, "",	    "/a",    "a/",	   "a//b",	   ".",
+				    "..", "a/../b", "a/./b", "TRAILER!!!", "TRAILER!!!/a", name,
+				    path };
 
 	memset(name, 'n', NAME_MAX + 1);
 	for (size_t i = 0; i < PATH_MAX; i++)
@@ -180,7 +220,8 @@ END_TEST
 
 START_TEST(test_bad_modes)
 {
-	refuse(&(struct initramfs_file){ "a", 0644, NULL, 0, 0, 0 }, POPCORN_ERROR_INVALID_ARGUMENT);
+	refuse(&(struct initramfs_file){ "a", 0644, NULL, 0, 0, 0 },
+	       POPCORN_ERROR_INVALID_ARGUMENT);
 	refuse(&(struct initramfs_file){ "a", S_IFIFO | 0644, NULL, 0, 0, 0 },
 	       POPCORN_ERROR_INVALID_ARGUMENT);
 	refuse(&(struct initramfs_file){ "a", S_IFDIR | 0755, "x", 1, 0, 0 },

@@ -261,13 +261,13 @@ START_TEST(test_bad_ring)
 		size_t at, bytes;
 		uint64_t value;
 	} table[] = {
-		{ KLOG_PRB, 4, 0 },			 /* descriptors: none */
-		{ KLOG_PRB, 4, 22 },			 /* too many */
+		{ KLOG_PRB, 4, 0 },  /* descriptors: none */
+		{ KLOG_PRB, 4, 22 }, /* too many */
 		{ KLOG_PRB, 4, 0xffffffff },
-		{ KLOG_PRB + 48, 4, 2 },		 /* text: too small, too large */
+		{ KLOG_PRB + 48, 4, 2 }, /* text: too small, too large */
 		{ KLOG_PRB + 48, 4, 27 },
 		{ KLOG_PRB + 48, 4, 0xffffffff },
-		{ KLOG_PRB + 8, 8, 0 },			 /* arrays elsewhere */
+		{ KLOG_PRB + 8, 8, 0 }, /* arrays elsewhere */
 		{ KLOG_PRB + 8, 8, ~0ull },
 		{ KLOG_PRB + 16, 8, KLOG_DIRECT },
 		{ KLOG_PRB + 56, 8, KLOG_IMAGE + KLOG_SIZE },
@@ -412,10 +412,12 @@ END_TEST
 /* Bits and words at random: it ends, in bounds (sanitizers), and with a bounded output. */
 START_TEST(test_random_damage)
 {
-	static const size_t places[] = { KLOG_VMCORE, KLOG_PRB, KLOG_PRB_PTR, KLOG_PGTABLES,
-					 KLOG_DESCS, KLOG_INFOS, KLOG_TEXT };
-	static const uint64_t values[] = { 0, 1, ~0ull, 0x7fffffffffffffff, KLOG_IMAGE,
-					   KLOG_DIRECT, KLOG_PHYS, KLOG_IMAGE + KLOG_SIZE - 1 };
+	static const size_t places[] = { KLOG_VMCORE, KLOG_PRB,	  KLOG_PRB_PTR, KLOG_PGTABLES,
+					 KLOG_DESCS,  KLOG_INFOS, KLOG_TEXT };
+	static const uint64_t values[] = { 0,	       1,
+					   ~0ull,      0x7fffffffffffffff,
+					   KLOG_IMAGE, KLOG_DIRECT,
+					   KLOG_PHYS,  KLOG_IMAGE + KLOG_SIZE - 1 };
 
 	srand(2);
 	for (unsigned round = 0; round < 3000; round++) {
@@ -430,7 +432,8 @@ START_TEST(test_random_damage)
 		for (unsigned i = 0; i < 40 && round % 3; i++)
 			klog_add_string(&sample, i * 1000000, "some text in the ring\nsecond line");
 		for (unsigned i = 0; i < 1 + round % 10; i++) {
-			uint8_t *p = memory + places[rand() % 7] + rand() % (rand() % 2 ? 64 : 2048);
+			uint8_t *p =
+				memory + places[rand() % 7] + rand() % (rand() % 2 ? 64 : 2048);
 
 			if (rand() % 2)
 				*p ^= (uint8_t)(1 << rand() % 8);

@@ -33,22 +33,22 @@
 #include <linux/types.h>
 
 /* Raised when anything below changes incompatibly; popcornd refuses a driver of another version. */
-#define POPCORN_ABI_VERSION	1
+#define POPCORN_ABI_VERSION 1
 
-#define POPCORN_DEVICE		"/dev/popcorn"
+#define POPCORN_DEVICE "/dev/popcorn"
 
 /* Bytes of a kernel's name, with the terminating NUL. [A-Za-z0-9][A-Za-z0-9_.-]* */
-#define POPCORN_NAME_MAX	64
+#define POPCORN_NAME_MAX 64
 /* Secondaries at one time. The primary is id 0. Ids are 1..POPCORN_KERNELS_MAX and are reused. */
-#define POPCORN_KERNELS_MAX	512
+#define POPCORN_KERNELS_MAX 512
 /* CPUs of one kernel, and memory ranges of one kernel. */
-#define POPCORN_CPUS_MAX	4096
-#define POPCORN_RANGES_MAX	4096
-#define POPCORN_SEGMENTS_MAX	16
+#define POPCORN_CPUS_MAX 4096
+#define POPCORN_RANGES_MAX 4096
+#define POPCORN_SEGMENTS_MAX 16
 /* Memory ranges start and end on this boundary (one large page of x86-64). */
-#define POPCORN_MEMORY_ALIGN	0x200000ULL
+#define POPCORN_MEMORY_ALIGN 0x200000ULL
 /* Bytes of the text that a crashed kernel leaves as its last words, with the NUL. */
-#define POPCORN_TEXT_MAX	256
+#define POPCORN_TEXT_MAX 256
 
 /*
  * The states of a kernel: the one table. X(symbol, number, name).
@@ -59,14 +59,14 @@
  * crashed: the kernel itself ended (panic, hang, reset); its CPUs are parked, its memory is kept
  * as it was until RELEASE. failed: it never ran, or a CPU could not be seen stopped.
  */
-#define POPCORN_STATES(X)		\
-	X(RESERVED, 1, "reserved")	\
-	X(LOADING, 2, "loading")	\
-	X(BOOTING, 3, "booting")	\
-	X(RUNNING, 4, "running")	\
-	X(STOPPING, 5, "stopping")	\
-	X(STOPPED, 6, "stopped")	\
-	X(CRASHED, 7, "crashed")	\
+#define POPCORN_STATES(X)          \
+	X(RESERVED, 1, "reserved") \
+	X(LOADING, 2, "loading")   \
+	X(BOOTING, 3, "booting")   \
+	X(RUNNING, 4, "running")   \
+	X(STOPPING, 5, "stopping") \
+	X(STOPPED, 6, "stopped")   \
+	X(CRASHED, 7, "crashed")   \
 	X(FAILED, 8, "failed")
 
 enum popcorn_state {
@@ -76,25 +76,25 @@ enum popcorn_state {
 };
 
 /* Why a kernel is in its state: the one table. X(symbol, number, name, text). */
-#define POPCORN_REASONS(X)								\
-	X(NONE, 0, "none", "no particular reason")					\
-	X(REQUESTED, 1, "requested", "asked for by an administrator")			\
-	X(CHECKED_IN, 2, "checked-in", "the kernel reported that it runs")		\
-	X(KILLED, 3, "killed", "killed by an administrator")				\
-	X(POWEROFF, 4, "poweroff", "the kernel powered itself off")			\
-	X(REBOOT, 5, "reboot", "the kernel asked to be rebooted")			\
-	X(HALT, 6, "halt", "the kernel halted itself")					\
-	X(PANIC, 7, "panic", "the kernel panicked")					\
-	X(RESET, 8, "reset", "the kernel tried to reset the machine and was parked")	\
+#define POPCORN_REASONS(X)                                                                \
+	X(NONE, 0, "none", "no particular reason")                                        \
+	X(REQUESTED, 1, "requested", "asked for by an administrator")                     \
+	X(CHECKED_IN, 2, "checked-in", "the kernel reported that it runs")                \
+	X(KILLED, 3, "killed", "killed by an administrator")                              \
+	X(POWEROFF, 4, "poweroff", "the kernel powered itself off")                       \
+	X(REBOOT, 5, "reboot", "the kernel asked to be rebooted")                         \
+	X(HALT, 6, "halt", "the kernel halted itself")                                    \
+	X(PANIC, 7, "panic", "the kernel panicked")                                       \
+	X(RESET, 8, "reset", "the kernel tried to reset the machine and was parked")      \
 	X(HEARTBEAT, 9, "heartbeat", "a CPU of the kernel stopped giving a sign of life") \
-	X(NO_START, 10, "no-start", "the boot CPU did not reach the start-up code")	\
-	X(ABI, 11, "abi", "the kernel's popcorn module speaks another version")		\
-	X(CPU_STUCK, 12, "cpu-stuck", "a CPU was not seen stopped; its memory is kept")	\
-	X(PRIMARY_DOWN, 13, "primary-down", "the primary is shutting down")		\
-	X(HOSTILE, 14, "hostile", "the kernel wrote nonsense into shared memory")	\
-	X(BOOT_TIMEOUT, 15, "boot-timeout", "the kernel did not report in time")	\
-	X(CANCELLED, 16, "cancelled", "the operation was cancelled")			\
-	X(RESOURCES, 17, "resources", "CPUs or memory could not be taken")		\
+	X(NO_START, 10, "no-start", "the boot CPU did not reach the start-up code")       \
+	X(ABI, 11, "abi", "the kernel's popcorn module speaks another version")           \
+	X(CPU_STUCK, 12, "cpu-stuck", "a CPU was not seen stopped; its memory is kept")   \
+	X(PRIMARY_DOWN, 13, "primary-down", "the primary is shutting down")               \
+	X(HOSTILE, 14, "hostile", "the kernel wrote nonsense into shared memory")         \
+	X(BOOT_TIMEOUT, 15, "boot-timeout", "the kernel did not report in time")          \
+	X(CANCELLED, 16, "cancelled", "the operation was cancelled")                      \
+	X(RESOURCES, 17, "resources", "CPUs or memory could not be taken")                \
 	X(IMAGE, 18, "image", "the image could not be loaded")
 
 enum popcorn_reason {
@@ -130,8 +130,8 @@ struct popcorn_info {
 	__u32 reserved;
 };
 
-#define POPCORN_INFO_X2APIC	(1U << 0) /* the primary runs in x2APIC mode */
-#define POPCORN_INFO_LOCKDOWN	(1U << 1) /* kernel lockdown forbids loading */
+#define POPCORN_INFO_X2APIC (1U << 0)	/* the primary runs in x2APIC mode */
+#define POPCORN_INFO_LOCKDOWN (1U << 1) /* kernel lockdown forbids loading */
 
 /**
  * struct popcorn_create - make an empty kernel (POPCORN_IOC_CREATE, on /dev/popcorn)
@@ -202,8 +202,8 @@ struct popcorn_cpus {
 };
 
 /* How a memory range is taken. */
-#define POPCORN_MEMORY_OFFLINE	1 /* whole memory blocks that the caller has taken offline */
-#define POPCORN_MEMORY_CONTIG	2 /* online memory: the driver evacuates it (alloc_contig_range) */
+#define POPCORN_MEMORY_OFFLINE 1 /* whole memory blocks that the caller has taken offline */
+#define POPCORN_MEMORY_CONTIG 2	 /* online memory: the driver evacuates it (alloc_contig_range) */
 
 /**
  * struct popcorn_memory - take one memory range (POPCORN_IOC_ADD_MEMORY, on a kernel)
@@ -278,8 +278,8 @@ struct popcorn_start {
 	__u64 boot_params;
 };
 
-#define POPCORN_STOP_ASK	1 /* ask the kernel to shut down; the state change tells when it did */
-#define POPCORN_STOP_KILL	2 /* park its CPUs now; returns when each was seen stopped */
+#define POPCORN_STOP_ASK 1  /* ask the kernel to shut down; the state change tells when it did */
+#define POPCORN_STOP_KILL 2 /* park its CPUs now; returns when each was seen stopped */
 
 /**
  * struct popcorn_stop - end a kernel (POPCORN_IOC_STOP, on a kernel)
@@ -331,14 +331,14 @@ struct popcorn_range {
 /* Entry times of the milestones of a boot, in struct popcorn_status. */
 enum popcorn_time {
 	POPCORN_TIME_CREATED,
-	POPCORN_TIME_LOADED,	/* the last LOAD returned */
-	POPCORN_TIME_START,	/* START was called */
-	POPCORN_TIME_ENTERED,	/* the boot CPU reached 64-bit mode */
-	POPCORN_TIME_CHECKIN,	/* popcorn_guest.ko reported */
-	POPCORN_TIME_RUNNING,	/* popcorn-agent reported */
-	POPCORN_TIME_ENDED,	/* stopped, crashed or failed */
-	POPCORN_TIME_BEAT,	/* the last sign of life */
-	POPCORN_TIME_NR		= 12 /* room for more */
+	POPCORN_TIME_LOADED,  /* the last LOAD returned */
+	POPCORN_TIME_START,   /* START was called */
+	POPCORN_TIME_ENTERED, /* the boot CPU reached 64-bit mode */
+	POPCORN_TIME_CHECKIN, /* popcorn_guest.ko reported */
+	POPCORN_TIME_RUNNING, /* popcorn-agent reported */
+	POPCORN_TIME_ENDED,   /* stopped, crashed or failed */
+	POPCORN_TIME_BEAT,    /* the last sign of life */
+	POPCORN_TIME_NR = 12  /* room for more */
 };
 
 /**
@@ -400,38 +400,38 @@ struct popcorn_console {
 	__u32 reserved;
 };
 
-#define POPCORN_CONSOLE_READ_ONLY	1 /* write() on the descriptor gives -EBADF */
+#define POPCORN_CONSOLE_READ_ONLY 1 /* write() on the descriptor gives -EBADF */
 
-#define POPCORN_IOC_MAGIC	0xb7
+#define POPCORN_IOC_MAGIC 0xb7
 
 /* On /dev/popcorn */
-#define POPCORN_IOC_INFO	_IOWR(POPCORN_IOC_MAGIC, 0x00, struct popcorn_info)
-#define POPCORN_IOC_CREATE	_IOWR(POPCORN_IOC_MAGIC, 0x01, struct popcorn_create)
-#define POPCORN_IOC_OPEN	_IOWR(POPCORN_IOC_MAGIC, 0x02, struct popcorn_open)
-#define POPCORN_IOC_LIST	_IOWR(POPCORN_IOC_MAGIC, 0x03, struct popcorn_list)
+#define POPCORN_IOC_INFO _IOWR(POPCORN_IOC_MAGIC, 0x00, struct popcorn_info)
+#define POPCORN_IOC_CREATE _IOWR(POPCORN_IOC_MAGIC, 0x01, struct popcorn_create)
+#define POPCORN_IOC_OPEN _IOWR(POPCORN_IOC_MAGIC, 0x02, struct popcorn_open)
+#define POPCORN_IOC_LIST _IOWR(POPCORN_IOC_MAGIC, 0x03, struct popcorn_list)
 
 /*
  * On a kernel's descriptor. It can also be mmapped, shared: the offset is a physical address in the
  * kernel's memory. poll() gives POLLPRI once after each state change (per descriptor; STATUS
  * clears it) and POLLHUP after RELEASE.
  */
-#define POPCORN_IOC_ADD_CPUS	_IOWR(POPCORN_IOC_MAGIC, 0x20, struct popcorn_cpus)
-#define POPCORN_IOC_ADD_MEMORY	_IOWR(POPCORN_IOC_MAGIC, 0x21, struct popcorn_memory)
-#define POPCORN_IOC_LOAD	_IOWR(POPCORN_IOC_MAGIC, 0x22, struct popcorn_load)
-#define POPCORN_IOC_START	_IOWR(POPCORN_IOC_MAGIC, 0x23, struct popcorn_start)
-#define POPCORN_IOC_STOP	_IOWR(POPCORN_IOC_MAGIC, 0x24, struct popcorn_stop)
-#define POPCORN_IOC_RELEASE	_IOWR(POPCORN_IOC_MAGIC, 0x25, struct popcorn_release)
-#define POPCORN_IOC_STATUS	_IOWR(POPCORN_IOC_MAGIC, 0x26, struct popcorn_status)
-#define POPCORN_IOC_CONSOLE	_IOWR(POPCORN_IOC_MAGIC, 0x27, struct popcorn_console)
+#define POPCORN_IOC_ADD_CPUS _IOWR(POPCORN_IOC_MAGIC, 0x20, struct popcorn_cpus)
+#define POPCORN_IOC_ADD_MEMORY _IOWR(POPCORN_IOC_MAGIC, 0x21, struct popcorn_memory)
+#define POPCORN_IOC_LOAD _IOWR(POPCORN_IOC_MAGIC, 0x22, struct popcorn_load)
+#define POPCORN_IOC_START _IOWR(POPCORN_IOC_MAGIC, 0x23, struct popcorn_start)
+#define POPCORN_IOC_STOP _IOWR(POPCORN_IOC_MAGIC, 0x24, struct popcorn_stop)
+#define POPCORN_IOC_RELEASE _IOWR(POPCORN_IOC_MAGIC, 0x25, struct popcorn_release)
+#define POPCORN_IOC_STATUS _IOWR(POPCORN_IOC_MAGIC, 0x26, struct popcorn_status)
+#define POPCORN_IOC_CONSOLE _IOWR(POPCORN_IOC_MAGIC, 0x27, struct popcorn_console)
 
 /*
  * Generic netlink: family "popcorn", multicast group "events", one POPCORN_CMD_EVENT per state
  * change. Events may be lost (ENOBUFS): they say where to look, STATUS is the truth. A kernel that
  * RELEASE ended is reported with STATE 0.
  */
-#define POPCORN_GENL_NAME	"popcorn"
-#define POPCORN_GENL_VERSION	1
-#define POPCORN_GENL_GROUP	"events"
+#define POPCORN_GENL_NAME "popcorn"
+#define POPCORN_GENL_VERSION 1
+#define POPCORN_GENL_GROUP "events"
 
 enum popcorn_genl_cmd {
 	POPCORN_CMD_UNSPEC,

@@ -17,7 +17,7 @@
 
 #define POPCORN_GUEST_ABI_VERSION 1
 
-#define POPCORN_GUEST_DEVICE	  "/dev/popcorn-guest"
+#define POPCORN_GUEST_DEVICE "/dev/popcorn-guest"
 
 /* What the primary asks for: values of popcorn_guest_event.type. */
 #define POPCORN_GUEST_EVENT_SHUTDOWN 1 /* shut down in order, then power off */
@@ -65,7 +65,7 @@ struct popcorn_guest_ready {
 };
 
 #define POPCORN_GUEST_IOC_MAGIC 0xb7
-#define POPCORN_GUEST_IOC_INFO	_IOWR(POPCORN_GUEST_IOC_MAGIC, 0x80, struct popcorn_guest_info)
+#define POPCORN_GUEST_IOC_INFO _IOWR(POPCORN_GUEST_IOC_MAGIC, 0x80, struct popcorn_guest_info)
 #define POPCORN_GUEST_IOC_READY _IOWR(POPCORN_GUEST_IOC_MAGIC, 0x81, struct popcorn_guest_ready)
 
 #endif /* _UAPI_POPCORN_GUEST_H */
