@@ -207,9 +207,14 @@ static int popcorn_reboot(struct notifier_block *nb, unsigned long action, void 
 	while ((kernel = popcorn_next(&id))) {
 		if (popcorn_alive(kernel)) {
 			mutex_lock(&kernel->lock);
-			if (popcorn_alive(kernel) &&
-			    popcorn_end(kernel, POPCORN_STATE_STOPPED, POPCORN_REASON_PRIMARY_DOWN))
+			if (!popcorn_alive(kernel))
+				; /* it ended by itself in between */
+			else if (popcorn_end(kernel, POPCORN_STATE_STOPPED,
+					     POPCORN_REASON_PRIMARY_DOWN))
 				pr_emerg("kernel %s could not be stopped\n", kernel->name);
+			else
+				pr_notice("kernel %s is parked: the primary is going down\n",
+					  kernel->name);
 			mutex_unlock(&kernel->lock);
 		}
 		popcorn_put(kernel);
