@@ -232,7 +232,6 @@ int cache_store(const char *directory, const struct cache_key *key, const void *
 		.version = VERSION,
 		.key = *key,
 		.size = size,
-		.checksum = checksum(data, size),
 	};
 	char name[NAME_SIZE];
 	struct statvfs vfs;
@@ -240,6 +239,7 @@ int cache_store(const char *directory, const struct cache_key *key, const void *
 
 	if (size > CACHE_BYTES_MAX - DATA_OFFSET)
 		return -EFBIG;
+	header.checksum = checksum(data, size);
 	r = make_folders(directory, 0755);
 	if (r < 0)
 		return r;

@@ -7,6 +7,8 @@
 #include "fuzz.h"
 #include "../unit/image-sample.h"
 #include "../unit/klog-sample.h"
+#include "../unit/vmlinux-sample.h"
+#include "vmlinux.h"
 
 static const char *top;
 
@@ -119,6 +121,44 @@ static void klog(void)
 	save("fuzz_klog", "static", memory, 0x2000);
 }
 
+static void vmlinux(void)
+{
+	static const char *const formats[] = { "xz", "gzip", "zstd" };
+	static struct vml_sample sample;
+	static uint8_t out[1 + VML_ROOM + 4096];
+	const struct bzimage kernel = {
+		.init_size = 0x400000,
+		.alignment = 0x200000,
+		.pref_address = VML_BASE,
+	};
+	size_t size;
+	void *blob;
+
+	for (int groups = 3; groups >= 0; groups--) {
+		static const char *const names[] = { "elf", NULL, "elf-2", "elf-3" };
+
+		if (!names[groups])
+			continue;
+		vml_init(&sample);
+		vml_add_relocs(&sample, groups);
+		out[0] = 0;
+		memcpy(out + 1, sample.data, sample.size);
+		save("fuzz_vmlinux", names[groups], out, 1 + sample.size);
+	}
+	vml_init(&sample);
+	vml_add_relocs(&sample, 3);
+	for (int format = VML_XZ; format <= VML_ZSTD; format++) {
+		out[0] = 1;
+		size = vml_pack((enum vml_format)format, sample.data, sample.size, out + 1, VML_ROOM);
+		save("fuzz_vmlinux", formats[format], out, 1 + size);
+	}
+	CHECK(vmlinux_layout(&kernel, sample.data, sample.size, &blob, &size) == 0);
+	out[0] = 2;
+	CHECK(size < sizeof(out));
+	memcpy(out + 1, blob, size);
+	save("fuzz_vmlinux", "blob", out, 1 + size);
+}
+
 int main(int argc, char *argv[])
 {
 	CHECK(argc == 2);
@@ -127,5 +167,6 @@ int main(int argc, char *argv[])
 	cmdline();
 	initramfs();
 	klog();
+	vmlinux();
 	return 0;
 }

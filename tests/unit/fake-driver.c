@@ -272,6 +272,12 @@ static int do_load(struct driver *driver, int fd, const struct popcorn_segment *
 					  kernel->ranges[i].start + kernel->ranges[i].length);
 		if (!inside)
 			DONE(fake, -ERANGE);
+		kernel->loaded[s].start = segments[s].mem;
+		kernel->loaded[s].size = segments[s].memsz;
+		memcpy(kernel->loaded[s].bytes, (const void *)(uintptr_t)segments[s].buf,
+		       segments[s].bufsz < sizeof(kernel->loaded[s].bytes) ?
+			       segments[s].bufsz :
+			       sizeof(kernel->loaded[s].bytes));
 	}
 	kernel->times[POPCORN_TIME_LOADED] = 1;
 	set_state(fake, kernel, POPCORN_STATE_LOADING, POPCORN_REASON_NONE);
@@ -292,6 +298,7 @@ static int do_start(struct driver *driver, int fd, uint64_t entry, uint64_t boot
 		DONE(fake, -EBUSY);
 	ck_assert_uint_ne(entry, 0);
 	ck_assert_uint_ne(boot_params, 0);
+	kernel->entry = entry;
 	if (fake->start_errno) {
 		if (fake->start_errno == ETIME)
 			set_state(fake, kernel, POPCORN_STATE_FAILED, POPCORN_REASON_NO_START);

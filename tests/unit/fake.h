@@ -45,6 +45,12 @@ struct fake_kernel {
 	uint32_t n_ranges;
 	uint64_t times[POPCORN_TIME_NR];
 	char text[64];
+	/* What was loaded: where, and how it begins. And where it was entered. */
+	struct {
+		uint64_t start, size;
+		uint8_t bytes[16];
+	} loaded[POPCORN_SEGMENTS_MAX];
+	uint64_t entry;
 	/* What it does from START on, one state at each look. */
 	enum popcorn_state script[FAKE_STATES_MAX];
 	unsigned n_script;

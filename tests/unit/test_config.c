@@ -84,6 +84,8 @@ START_TEST(test_defaults)
 		ck_assert_uint_eq(config->stop_timeout_usec, 90 * USEC_PER_SEC);
 		ck_assert_uint_eq(config->heartbeat_ms, 10000);
 		ck_assert_str_eq(config->modules, "/lib/modules");
+		ck_assert_str_eq(config->cache, "/var/cache/popcorn");
+		ck_assert(config->fast_boot);
 		ck_assert(config->drop_caches);
 		ck_assert_int_eq(hwloc_bitmap_weight(config->primary_cpus), 1);
 		ck_assert(hwloc_bitmap_isset(config->primary_cpus, 0));
@@ -101,7 +103,8 @@ START_TEST(test_every_key)
 		     "boot = { timeout = 1.5; };\n"
 		     "stop: { timeout = 7 };\n"
 		     "memory = { drop_caches = false; };\n"
-		     "heartbeat = 2;\nbusybox = \"/b\";\nagent = \"/a\";\nmodules = \"/m\";\n");
+		     "heartbeat = 2;\nbusybox = \"/b\";\nagent = \"/a\";\nmodules = \"/m\";\n"
+		"cache = \"/c\";\nfast_boot = false;\n");
 
 	ck_assert_int_eq(hwloc_bitmap_weight(config->primary_cpus), 3);
 	ck_assert(hwloc_bitmap_isset(config->primary_cpus, 0));
@@ -116,6 +119,8 @@ START_TEST(test_every_key)
 	ck_assert_str_eq(config->busybox, "/b");
 	ck_assert_str_eq(config->agent, "/a");
 	ck_assert_str_eq(config->modules, "/m");
+	ck_assert_str_eq(config->cache, "/c");
+	ck_assert(!config->fast_boot);
 	config_free(config);
 }
 END_TEST
@@ -143,6 +148,8 @@ START_TEST(test_refused)
 	bad("default = { image = 1; };", "1: default.image: ", "absolute");
 	bad("default = { cmdline = 1; };", "1: default.cmdline: ", "text");
 	bad("memory = { drop_caches = 1; };", "1: memory.drop_caches: ", "true or false");
+	bad("fast_boot = \"yes\";", "1: fast_boot: ", "true or false");
+	bad("cache = \"cache\";", "1: cache: ", "absolute");
 	bad("primary = { cpus = \"0-\"; };", "1: primary.cpus: ", "'0-'");
 	bad("heartbeat = 1;\nbusybox = ;\n", "2: ", "syntax error");
 	bad("heartbeat = 1; heartbeat = 2;", "1: ", "duplicate");

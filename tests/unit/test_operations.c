@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Boot and stop on the fake machine: as it should go, and with every step going wrong. */
 #include <check.h>
+#include <dirent.h>
 #include <elf.h>
 #include <errno.h>
 #include <lzma.h>
@@ -15,6 +16,7 @@
 #include "operations.h"
 #include "run.h"
 #include "util.h"
+#include "vmlinux-sample.h"
 
 #define MEMORY (3 * FAKE_BLOCK_SIZE + 32 * MIB)
 
@@ -571,6 +573,103 @@ START_TEST(test_crash_nth)
 }
 END_TEST
 
+/* An image with something in it, and the module for it. */
+static size_t write_packed_kernel(const uint8_t *payload, size_t size)
+{
+	uint8_t data[VML_FILE_ROOM];
+
+	size = vml_bzimage(data, payload, size);
+	fake_write_file(fake, "/boot/vmlinuz", data, size);
+	fake_write_file(fake, "/lib/modules/" SAMPLE_RELEASE "/updates/popcorn_guest.ko", "module", 6);
+	return size;
+}
+
+/* Whether a boot enters it directly, or its decompressor. */
+static bool boots_directly(const struct vml_sample *sample)
+{
+	const struct fake_kernel *kernel;
+	struct claim *claim;
+	uint64_t offset;
+	size_t i = 0;
+	int fd;
+
+	ck_assert_msg(boot(&claim, &fd) == 0, "%s", error.text);
+	kernel = fake_kernel(fake, "db0");
+	while (kernel->entry - kernel->loaded[i].start >= kernel->loaded[i].size)
+		i++;
+	offset = kernel->entry - kernel->loaded[i].start;
+	if (offset == VML_ENTRY)
+		ck_assert_mem_eq(kernel->loaded[i].bytes, sample->data + VML_SEGMENTS, 16);
+	else
+		ck_assert_uint_eq(offset, 0x200);
+	end(claim, fd);
+	return offset == VML_ENTRY;
+}
+
+START_TEST(test_fast_boot)
+{
+	static const uint8_t lz4[16] = { 0x02, 0x21, 0x4c, 0x18 };
+	char cache[PATH_MAX + 32], kept[PATH_MAX + 300] = "";
+	struct vml_sample sample;
+	uint8_t packed[VML_ROOM];
+	struct dirent *found;
+	struct stat st, again;
+	size_t size;
+	DIR *dir;
+
+	snprintf(cache, sizeof(cache), "%s/cache", fake->root);
+	config.cache = cache;
+	vml_init(&sample);
+	vml_add_relocs(&sample, 3);
+	size = vml_pack(VML_XZ, sample.data, sample.size, packed, sizeof(packed));
+	write_packed_kernel(packed, size);
+
+	/* Not wanted. */
+	ck_assert(!boots_directly(&sample));
+	ck_assert_int_eq(access(cache, F_OK), -1);
+
+	/* Looking is not enough. */
+	config.fast_boot = true;
+	ck_assert_int_eq(boot_check(&config, &def, &error), 0);
+	ck_assert_int_eq(access(cache, F_OK), -1);
+	ck_assert(boots_directly(&sample));
+	dir = opendir(cache);
+	ck_assert_ptr_nonnull(dir);
+	while ((found = readdir(dir)))
+		if (found->d_name[0] != '.')
+			snprintf(kept, sizeof(kept), "%s/%s", cache, found->d_name);
+	closedir(dir);
+	ck_assert_int_eq(stat(kept, &st), 0);
+
+	/* From there; it does not change, though the kernel was moved. */
+	ck_assert(boots_directly(&sample));
+	ck_assert_int_eq(stat(kept, &again), 0);
+	ck_assert_uint_eq(st.st_ino, again.st_ino);
+	ck_assert(boots_directly(&sample));
+
+	/* What is there is of no use: made again. */
+	ck_assert_int_eq(truncate(kept, 5000), 0);
+	ck_assert(boots_directly(&sample));
+	ck_assert_int_eq(stat(kept, &again), 0);
+	ck_assert_int_eq(st.st_size, again.st_size);
+
+	/* No place to keep it. */
+	config.cache = config.agent;
+	ck_assert(boots_directly(&sample));
+	config.cache = cache;
+
+	/* Something that we can't unpack unpacks itself, whatever is kept of what was there before. */
+	write_packed_kernel(lz4, sizeof(lz4));
+	ck_assert(!boots_directly(&sample));
+
+	/* What is damaged would not. */
+	memset(packed + size / 2, 0, size / 4);
+	write_packed_kernel(packed, size);
+	fails(POPCORN_ERROR_IMAGE_INVALID, "damaged");
+	config.fast_boot = false;
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("operations");
@@ -588,6 +687,7 @@ int main(void)
 	tcase_add_test(tc, test_stuck);
 	tcase_add_test(tc, test_bad_files);
 	tcase_add_test(tc, test_modules);
+	tcase_add_test(tc, test_fast_boot);
 	tcase_add_loop_test(tc, test_fail_nth, 0, 6);
 	tcase_add_loop_test(tc, test_crash_nth, 0, 2);
 	suite_add_tcase(suite, tc);
