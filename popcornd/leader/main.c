@@ -52,7 +52,8 @@ struct leader {
 
 	unsigned tries;
 	bool resumed;  /* systemd restarted us while the kernel went on */
-	bool launched; /* popcornd answered: the kernel's state is about our kernel */
+	bool launched; /* popcornd answered: the kernel is ours */
+	bool synced;   /* its properties were read; what changes after that is told by signals */
 	bool ready, registered, stopping, ended;
 	char restart[16];
 	int exit_code;
@@ -74,6 +75,9 @@ static int call(struct leader *leader, const char *method, sd_bus_message_handle
 static void leave(struct leader *leader, int exit_code)
 {
 	leader->exit_code = exit_code;
+	/* An orderly end before READY would be a failure for systemd, and a reason to start us again. */
+	if (exit_code == EXIT_ENDED && !leader->ready)
+		sd_notify(false, "READY=1");
 	sd_event_exit(leader->event, 0);
 }
 
@@ -304,6 +308,8 @@ static void end(struct leader *leader, const char *state, const char *reason, co
 		leave(leader, leader->exit_code);
 }
 
+static int launch(struct leader *leader);
+
 static void apply(struct leader *leader, const char *state, const char *reason, const char *text)
 {
 	static const char *const ends[] = { "stopped", "crashed", "failed", NULL };
@@ -316,8 +322,14 @@ static void apply(struct leader *leader, const char *state, const char *reason, 
 		return;
 	}
 	sd_notifyf(false, "STATUS=Kernel %s is %s: %s", leader->name, state, text);
-	if (is_one_of(state, preparing))
+	if (is_one_of(state, preparing)) {
+		/* The leader before us had another boot to wait for, perhaps; this one waits for us. */
+		if (leader->resumed)
+			launch(leader);
+		leader->resumed = false;
 		return;
+	}
+	leader->resumed = false;
 	open_console(leader);
 	if (strcmp(state, "running") == 0 && !leader->ready) {
 		leader->ready = true;
@@ -371,6 +383,7 @@ static int on_properties(sd_bus_message *reply, void *userdata, sd_bus_error *un
 		fprintf(stderr, "popcornd's answer is not understood: %s\n", strerror(-r));
 		return 0;
 	}
+	leader->synced = true;
 	apply(leader, state, reason, text);
 	return 0;
 }
@@ -381,8 +394,6 @@ static int ask_properties(struct leader *leader)
 					"org.freedesktop.DBus.Properties", "GetAll", on_properties,
 					leader, "s", KERNEL_INTERFACE);
 }
-
-static int launch(struct leader *leader);
 
 static int on_launched(sd_bus_message *reply, void *userdata, sd_bus_error *unused)
 {
@@ -403,6 +414,8 @@ static int on_launched(sd_bus_message *reply, void *userdata, sd_bus_error *unus
 	}
 	leader->tries = 0;
 	leader->launched = true;
+	/* From here on another leader would be our continuation, and not the first one's. */
+	leader->printed->magic = PRINTED_MAGIC;
 	/* Signals that came before are about its last life; what it is now is asked. */
 	return ask_properties(leader);
 }
@@ -417,7 +430,7 @@ static int on_state_changed(sd_bus_message *signal, void *userdata, sd_bus_error
 	const char *name, *path, *old, *state, *reason, *text;
 	struct leader *leader = userdata;
 
-	if (!leader->launched)
+	if (!leader->synced)
 		return 0;
 	if (sd_bus_message_read(signal, "sossss", &name, &path, &old, &state, &reason, &text) < 0)
 		return 0;
@@ -438,8 +451,8 @@ static int on_owner_changed(sd_bus_message *signal, void *userdata, sd_bus_error
 }
 
 /*
- * A leader before us was killed while the kernel went on. If it has ended since, then that is for
- * systemd to know, and not to be launched again as if somebody had asked for it.
+ * A leader before us was killed after it had launched the kernel. If the kernel has ended since, or
+ * does so now, then that is for systemd to know: launching it would boot what somebody stopped.
  */
 static int on_resumed(sd_bus_message *reply, void *userdata, sd_bus_error *unused)
 {
@@ -458,9 +471,7 @@ static int on_resumed(sd_bus_message *reply, void *userdata, sd_bus_error *unuse
 		return 0;
 	}
 	leader->tries = 0;
-	on_properties(reply, leader, NULL);
-	/* It goes on: popcornd tells if it has a boot for us (queued, or under way). */
-	return leader->ended ? 0 : launch(leader);
+	return on_properties(reply, leader, NULL);
 }
 
 static int ask_stop(struct leader *leader);
@@ -533,7 +544,6 @@ static int map_printed(struct leader *leader)
 	leader->resumed = leader->printed->magic == PRINTED_MAGIC;
 	if (!leader->resumed)
 		memset(p, 0, sizeof(*leader->printed));
-	leader->printed->magic = PRINTED_MAGIC;
 	return 0;
 }
 
@@ -580,6 +590,7 @@ static int run(struct leader *leader)
 					   on_owner_changed, NULL, leader);
 	if (r < 0)
 		return r;
+	leader->launched = leader->resumed;
 	if (leader->resumed) {
 		/* The same as a reply to GetAll at any other time, but for what it means. */
 		r = sd_bus_call_method_async(leader->bus, NULL, BUS_NAME, leader->path,
