@@ -13,7 +13,7 @@ setup:
 
 $(BUILD)/build.ninja:
 	$(MAKE) setup
-	meson setup $(BUILD) -Dtest_programs=true
+	meson setup $(BUILD) -Dtest_programs=true $(if $(CI),-Dwerror=true)
 
 demo: all
 	tests/demo
