@@ -386,7 +386,8 @@ int vmlinux_layout(const struct bzimage *kernel, const void *unpacked, size_t si
 	if (touched > data_size)
 		data_size = touched;
 	data_size = round_up(data_size, sizeof(uint64_t));
-	if (data_size > u.memory_size) {
+	/* And one that begins with nothing but zeros is no kernel. */
+	if (data_size > u.memory_size || u.entry >= data_size) {
 		munmap(blob, room);
 		return -EOPNOTSUPP;
 	}

@@ -400,6 +400,10 @@ START_TEST(test_hostile_elf)
 	layout_fails();
 	vml_segment(&sample, 0)->p_vaddr += 0x1000;
 	layout_fails();
+	/* Entered where there are only zeros. */
+	vml_init(&sample);
+	vml_header(&sample)->e_entry = VML_BASE + VML_INIT + VML_INIT_USED + 8;
+	layout_fails();
 
 	/* More than the image asked for, or linked for what it does not say. */
 	kernel.init_size = VML_MEMORY - 1;
