@@ -10,8 +10,8 @@
 #include "fuzz.h"
 #include "vmlinux.h"
 
-#define KERNEL	 0x400	   /* where the protected-mode part begins */
-#define PAYLOAD	 0x240	   /* and in it the payload */
+#define KERNEL 0x400	   /* where the protected-mode part begins */
+#define PAYLOAD 0x240	   /* and in it the payload */
 #define INIT_SIZE 0x400000 /* enough for a sample, and little enough to be touched */
 
 static void use(const struct bzimage *kernel, void *blob, size_t size)
@@ -23,7 +23,8 @@ static void use(const struct bzimage *kernel, void *blob, size_t size)
 		munmap(blob, size);
 		return;
 	}
-	CHECK(v.data >= (uint8_t *)v.blob && v.data + v.data_size <= (uint8_t *)v.blob + v.blob_size);
+	CHECK(v.data >= (uint8_t *)v.blob &&
+	      v.data + v.data_size <= (uint8_t *)v.blob + v.blob_size);
 	CHECK(v.data_size <= v.memory_size && v.memory_size <= INIT_SIZE);
 	CHECK(v.entry < v.data_size);
 	offset = vmlinux_choose_offset(&v, kernel, size * 0x9e3779b97f4a7c15);

@@ -149,7 +149,8 @@ static void vmlinux(void)
 	vml_add_relocs(&sample, 3);
 	for (int format = VML_XZ; format <= VML_ZSTD; format++) {
 		out[0] = 1;
-		size = vml_pack((enum vml_format)format, sample.data, sample.size, out + 1, VML_ROOM);
+		size = vml_pack((enum vml_format)format, sample.data, sample.size, out + 1,
+				VML_ROOM);
 		save("fuzz_vmlinux", formats[format], out, 1 + size);
 	}
 	CHECK(vmlinux_layout(&kernel, sample.data, sample.size, &blob, &size) == 0);

@@ -275,9 +275,9 @@ static int do_load(struct driver *driver, int fd, const struct popcorn_segment *
 		kernel->loaded[s].start = segments[s].mem;
 		kernel->loaded[s].size = segments[s].memsz;
 		memcpy(kernel->loaded[s].bytes, (const void *)(uintptr_t)segments[s].buf,
-		       segments[s].bufsz < sizeof(kernel->loaded[s].bytes) ?
-			       segments[s].bufsz :
-			       sizeof(kernel->loaded[s].bytes));
+		       segments[s].bufsz < sizeof(kernel->loaded[s].bytes)
+			       ? segments[s].bufsz
+			       : sizeof(kernel->loaded[s].bytes));
 	}
 	kernel->times[POPCORN_TIME_LOADED] = 1;
 	set_state(fake, kernel, POPCORN_STATE_LOADING, POPCORN_REASON_NONE);

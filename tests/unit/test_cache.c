@@ -136,7 +136,9 @@ END_TEST
 
 START_TEST(test_key)
 {
-	const struct stat st = { .st_dev = 1, .st_ino = 2, .st_mtim = { 3, 4 }, .st_ctim = { 5, 6 } };
+	const struct stat st = {
+		.st_dev = 1, .st_ino = 2, .st_mtim = { 3, 4 }, .st_ctim = { 5, 6 }
+	};
 	struct cache_key key, other;
 	struct stat changed;
 
@@ -149,7 +151,10 @@ START_TEST(test_key)
 		changed.st_mtim.tv_nsec += i == 3;
 		changed.st_ctim.tv_sec += i == 4;
 		changed.st_ctim.tv_nsec += i == 5;
-		cache_key_init(&other, &changed, i == 6 ? "abd" : i == 7 ? "acb" : "abc",
+		cache_key_init(&other, &changed,
+			       i == 6	? "abd"
+			       : i == 7 ? "acb"
+					: "abc",
 			       i == 8 ? 2 : 3);
 		ck_assert_mem_ne(&key, &other, sizeof(key));
 	}

@@ -104,7 +104,7 @@ START_TEST(test_every_key)
 		     "stop: { timeout = 7 };\n"
 		     "memory = { drop_caches = false; };\n"
 		     "heartbeat = 2;\nbusybox = \"/b\";\nagent = \"/a\";\nmodules = \"/m\";\n"
-		"cache = \"/c\";\nfast_boot = false;\n");
+		     "cache = \"/c\";\nfast_boot = false;\n");
 
 	ck_assert_int_eq(hwloc_bitmap_weight(config->primary_cpus), 3);
 	ck_assert(hwloc_bitmap_isset(config->primary_cpus, 0));

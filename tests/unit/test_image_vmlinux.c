@@ -423,7 +423,8 @@ START_TEST(test_hostile_blob)
 {
 	/* Fields of the header: see struct blob_header. */
 	enum { VERSION = 8, CAN_MOVE = 12, DATA = 16, MEMORY = 24, ENTRY = 32, RELOCS = 40 };
-	static const uint64_t values[] = { 0, 1, 7, 0x1001, VML_MEMORY, 1ull << 30, 1ull << 31, ~0ull };
+	static const uint64_t values[] = { 0,	       1,	   7,	       0x1001,
+					   VML_MEMORY, 1ull << 30, 1ull << 31, ~0ull };
 	struct vmlinux v, before;
 	uint8_t *blob;
 	size_t size;
@@ -516,8 +517,9 @@ static const struct boot_params *build(const struct image_partition *partition, 
 
 	open_sample(v);
 	kernel.vmlinux = v;
-	ck_assert_msg(image_build(&kernel, initrd, sizeof(initrd), cmdline, partition, ret, &error) == 0,
-		      "%s", error.text);
+	ck_assert_msg(
+		image_build(&kernel, initrd, sizeof(initrd), cmdline, partition, ret, &error) == 0,
+		"%s", error.text);
 	return find(ret, "boot_params")->buf;
 }
 
@@ -573,9 +575,9 @@ START_TEST(test_image_stays)
 		const char *cmdline;
 		bool stays;
 	} lines[] = {
-		{ "nokaslr", true },   { "a nokaslr b", true },	 { "a=b  nokaslr", true },
+		{ "nokaslr", true },	{ "a nokaslr b", true }, { "a=b  nokaslr", true },
 		{ "nokaslr=1", false }, { "xnokaslr", false },	 { "nokasl", false },
-		{ "kaslr", false },    { "-- nokaslr", true },
+		{ "kaslr", false },	{ "-- nokaslr", true },
 	};
 	struct image_partition partition = sample_partition();
 	const struct boot_params *bp;

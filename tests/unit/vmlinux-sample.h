@@ -11,25 +11,25 @@
 
 #include "image-sample.h"
 
-#define VML_MAP		0xffffffff80000000ull
-#define VML_BASE	0x1000000ull
+#define VML_MAP 0xffffffff80000000ull
+#define VML_BASE 0x1000000ull
 /* Where the segments are, from the kernel's start; the last one ends in zeros, some in the file. */
-#define VML_TEXT	0x0
-#define VML_TEXT_SIZE	0x1800
-#define VML_DATA	0x2000
-#define VML_DATA_SIZE	0x800
-#define VML_PERCPU	0x3000
+#define VML_TEXT 0x0
+#define VML_TEXT_SIZE 0x1800
+#define VML_DATA 0x2000
+#define VML_DATA_SIZE 0x800
+#define VML_PERCPU 0x3000
 #define VML_PERCPU_SIZE 0x100
-#define VML_INIT	0x4000
-#define VML_INIT_SIZE	0x3000
-#define VML_INIT_USED	0x900
-#define VML_MEMORY	0x9000
-#define VML_ENTRY	0x40
+#define VML_INIT 0x4000
+#define VML_INIT_SIZE 0x3000
+#define VML_INIT_USED 0x900
+#define VML_MEMORY 0x9000
+#define VML_ENTRY 0x40
 /* In the file. */
-#define VML_SEGMENTS	0x1000
-#define VML_SECTIONS	0x8000
-#define VML_ELF_SIZE	(VML_SECTIONS + 4 * sizeof(Elf64_Shdr))
-#define VML_ROOM	0x9000
+#define VML_SEGMENTS 0x1000
+#define VML_SECTIONS 0x8000
+#define VML_ELF_SIZE (VML_SECTIONS + 4 * sizeof(Elf64_Shdr))
+#define VML_ROOM 0x9000
 
 enum vml_format { VML_XZ, VML_GZIP, VML_ZSTD };
 
@@ -119,7 +119,8 @@ static inline void vml_init(struct vml_sample *s)
 	memset(s, 0, sizeof(*s));
 	vml_memory(memory);
 	*vml_header(s) = (Elf64_Ehdr){
-		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
+		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB,
+			     EV_CURRENT },
 		.e_type = ET_EXEC,
 		.e_machine = EM_X86_64,
 		.e_version = EV_CURRENT,
@@ -147,7 +148,8 @@ static inline void vml_init(struct vml_sample *s)
 		memcpy(s->data + VML_SEGMENTS + segments[i].at, memory + segments[i].at,
 		       segments[i].size);
 	}
-	*vml_segment(s, 4) = (Elf64_Phdr){ .p_type = PT_NOTE, .p_offset = VML_SEGMENTS, .p_filesz = 4 };
+	*vml_segment(s, 4) =
+		(Elf64_Phdr){ .p_type = PT_NOTE, .p_offset = VML_SEGMENTS, .p_filesz = 4 };
 	memcpy(s->data + VML_SECTIONS, sections, sizeof(sections));
 	s->size = VML_ELF_SIZE;
 }
@@ -177,7 +179,8 @@ static inline size_t vml_pack(enum vml_format format, const void *in, size_t in_
 
 		z.next_out = out;
 		z.avail_out = (uInt)room;
-		if (deflateInit2(&z, 9, Z_DEFLATED, MAX_WBITS + 16, 9, Z_DEFAULT_STRATEGY) != Z_OK ||
+		if (deflateInit2(&z, 9, Z_DEFLATED, MAX_WBITS + 16, 9, Z_DEFAULT_STRATEGY) !=
+			    Z_OK ||
 		    deflate(&z, Z_FINISH) != Z_STREAM_END)
 			abort();
 		size = z.total_out;
@@ -195,8 +198,8 @@ static inline size_t vml_pack(enum vml_format format, const void *in, size_t in_
 }
 
 /* Where the payload is in the file, and how large a file this makes. */
-#define VML_PAYLOAD	0x300
-#define VML_FILE_ROOM	(SAMPLE_SETUP + VML_PAYLOAD + VML_ROOM + 0x1000)
+#define VML_PAYLOAD 0x300
+#define VML_FILE_ROOM (SAMPLE_SETUP + VML_PAYLOAD + VML_ROOM + 0x1000)
 
 /* A bzImage around a payload; returns its size, a multiple of 16 as they are. */
 static inline size_t vml_bzimage(uint8_t file[VML_FILE_ROOM], const void *payload, size_t size)
