@@ -235,11 +235,29 @@ static void online_cpus(char *text, size_t size)
 	read_file("/sys/devices/system/cpu/online", text, size);
 }
 
+/*
+ * Takes a CONTIG range, where one could be had before or elsewhere: the primary may have come to use
+ * that place in the meantime, in a way that does not let itself be moved.
+ */
+static int take_contig(int fd)
+{
+	int r = -EBUSY;
+	uint64_t at;
+
+	if (contig_start)
+		r = add_memory(fd, POPCORN_MEMORY_CONTIG, contig_start, CONTIG_SIZE);
+	for (at = 64 * MB; r == -EBUSY && at < block_start; at += CONTIG_SIZE) {
+		r = add_memory(fd, POPCORN_MEMORY_CONTIG, at, CONTIG_SIZE);
+		if (!r)
+			contig_start = at;
+	}
+	return r;
+}
+
 /* A block that goes offline for us; and a place where CONTIG works. */
 static bool find_memory(void)
 {
 	char text[64];
-	uint64_t at;
 	int fd, i;
 
 	if (!read_file(MEMORY "/block_size_bytes", text, sizeof(text)))
@@ -250,9 +268,7 @@ static bool find_memory(void)
 			block_start = (uint64_t)i * block_size;
 	if (!block_start || create("finder", &fd))
 		return false;
-	for (at = 64 * MB; at < block_start && !contig_start; at += CONTIG_SIZE)
-		if (!add_memory(fd, POPCORN_MEMORY_CONTIG, at, CONTIG_SIZE))
-			contig_start = at;
+	take_contig(fd);
 	release(fd);
 	close(fd);
 	return contig_start;
@@ -512,7 +528,7 @@ static void test_memory(void)
 	       "ADD_MEMORY, another kernel's");
 	release(fd2);
 	close(fd2);
-	expect(0, add_memory(fd, contig, contig_start, CONTIG_SIZE), "ADD_MEMORY, CONTIG");
+	expect(0, take_contig(fd), "ADD_MEMORY, CONTIG");
 	expect(-EBUSY, add_memory(fd, contig, contig_start, CONTIG_SIZE), "CONTIG, again");
 	check(status(fd).nr_ranges == 2, "it has two ranges");
 	expect(0, release(fd), "RELEASE");
