@@ -38,8 +38,9 @@ ask() {
 		*) [ -z "$begun" ] || printf '%s\n' "$line" ;;
 		esac
 	done
-	kill "$pid" 2>/dev/null
-	wait "$pid" 2>/dev/null
+	# It ends by our signal, which is no failure for a caller with set -e.
+	kill "$pid" 2>/dev/null || true
+	wait "$pid" 2>/dev/null || true
 	return $code
 }
 
