@@ -123,7 +123,7 @@ int parse_memory(const char *s, uint64_t *ret, struct popcorn_error *error)
 			error, POPCORN_ERROR_MEMORY_INVALID,
 			"'%.64s' is more memory than any machine of this kind can have", s);
 	value <<= shift;
-	if (value == 0 || value % POPCORN_MEMORY_ALIGN)
+	if (!memory_is_valid(value))
 		return popcorn_error_set(
 			error, POPCORN_ERROR_MEMORY_INVALID,
 			"'%.64s' is not a multiple of 2 MiB, or is zero; give for example 512M", s);

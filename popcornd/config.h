@@ -8,6 +8,7 @@
  */
 
 #include <hwloc.h>
+#include <popcorn.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -55,6 +56,12 @@ int kernel_def_load(const struct config *config, const char *directory, const ch
 int kernel_def_new(const struct config *config, struct kernel_def **ret);
 struct kernel_def *kernel_def_free(struct kernel_def *def);
 int kernel_def_copy(const struct kernel_def *def, struct kernel_def **ret);
+
+/* What a kernel's memory has to be: not zero, and a multiple of what the driver takes. */
+static inline bool memory_is_valid(uint64_t bytes)
+{
+	return bytes != 0 && bytes % POPCORN_MEMORY_ALIGN == 0;
+}
 
 /* "512M", "1G", "0x40000000", "1048576"; MEMORY_INVALID if malformed, zero or not n x 2 MiB. */
 int parse_memory(const char *s, uint64_t *ret, struct popcorn_error *error);

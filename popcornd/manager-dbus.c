@@ -250,7 +250,7 @@ static int read_option(sd_bus_message *message, const char *option, struct kerne
 	}
 	if (strcmp(option, "Memory") == 0) {
 		/* Before it is compared with what an image needs. */
-		if (t == 0 || t % POPCORN_MEMORY_ALIGN != 0)
+		if (!memory_is_valid(t))
 			return popcorn_error_set(error, POPCORN_ERROR_MEMORY_INVALID,
 						 "%" PRIu64
 						 " bytes of memory were asked for; ask for a "

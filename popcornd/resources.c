@@ -367,7 +367,7 @@ static int check_memory(struct resources *r, const struct kernel_def *def,
 {
 	uint64_t online, limit;
 
-	if (def->memory == 0 || def->memory % POPCORN_MEMORY_ALIGN)
+	if (!memory_is_valid(def->memory))
 		return popcorn_error_set(
 			error, POPCORN_ERROR_MEMORY_INVALID,
 			"%" PRIu64
