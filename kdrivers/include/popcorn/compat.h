@@ -28,6 +28,7 @@ static inline void popcorn_apic_send(u32 low, u32 apicid)
 	unsigned long flags;
 
 	local_irq_save(flags);
+	weak_wrmsr_fence();
 	if (apic->safe_wait_icr_idle)
 		apic->safe_wait_icr_idle();
 	apic->icr_write(low, apicid);
