@@ -897,10 +897,114 @@ START_TEST(test_image)
 }
 END_TEST
 
+/* The policies that are installed: ours to the last byte, and each says what it is for. */
+START_TEST(test_shipped)
+{
+	static const char *const names[] = {
+		"clusters",   "compute-io", "efficiency-cores", "equal-memory", "fault-domains",
+		"isolate-rt", "per-core",   "per-l3",		"per-node",	"per-package",
+	};
+	const char *const folders[] = { getenv("POPCORN_POLICIES"), NULL };
+	struct policy_entry *entries;
+	size_t n;
+
+	ck_assert_ptr_nonnull(folders[0]);
+	ck_assert_int_eq(policy_list(folders, &entries, &n, &error), 0);
+	ck_assert_uint_eq(n, ARRAY_SIZE(names));
+	for (size_t i = 0; i < n; i++) {
+		struct policy *policy;
+		char *path, *text;
+		size_t size;
+
+		ck_assert_str_eq(entries[i].name, names[i]);
+		ck_assert_msg(entries[i].valid, "%s", entries[i].description);
+		ck_assert_uint_gt(strlen(entries[i].description), 10);
+		ck_assert_int_eq(policy_find(folders, names[i], &path, &text, &size, &error), 0);
+		ck_assert_msg(strncmp(text, "# SPDX", 6) == 0, "%s", path);
+		ck_assert_msg(strstr(text, "\n# For: ") != NULL, "%s", path);
+		ck_assert_int_eq(policy_parse(path, text, size, &policy, &error), 0);
+		/* Whatever the machine, a kernel can tell which group it is of. */
+		ck_assert_uint_ge(policy->n_groups, 1);
+		policy_free(policy);
+		free(path);
+		free(text);
+	}
+	policy_entries_free(entries, n);
+}
+END_TEST
+
+static size_t indentation(const char *line)
+{
+	return strspn(line, " ");
+}
+
+/*
+ * An example of the manual page as a policy: a whole one as it is; a group ("{ … }") as the only one;
+ * other keys before a group that is as small as can be. malloc'ed.
+ */
+static char *complete(const char *example)
+{
+	char *text;
+
+	if (example[indentation(example)] == '{')
+		ck_assert_int_gt(asprintf(&text, "groups = (\n%s);\n", example), 0);
+	else
+		ck_assert_int_gt(asprintf(&text, "%s%s", example,
+					  strstr(example, "groups =")
+						  ? ""
+						  : "groups = ( { name = \"x\"; count = 1; } );\n"),
+				 0);
+	return text;
+}
+
+START_TEST(test_manual)
+{
+	_cleanup_free_ char *page = NULL, *example = NULL;
+	size_t size, margin = 0, before = 0, n_examples = 0;
+	bool begins = false;
+	void *data;
+
+	ck_assert_ptr_nonnull(getenv("POPCORN_POLICY_MANUAL"));
+	ck_assert_int_eq(read_file(getenv("POPCORN_POLICY_MANUAL"), 1 << 20, &data, &size), 0);
+	page = data;
+	example = calloc(1, size + 2);
+	for (char *line = page, *end; *line; line = end) {
+		bool blank;
+
+		end = strchr(line, '\n') + 1;
+		blank = indentation(line) == (size_t)(end - line) - 1;
+		if (begins && !blank) {
+			margin = indentation(line);
+			ck_assert_uint_gt(margin, before);
+			begins = false;
+		}
+		if (margin && (blank || indentation(line) >= margin)) {
+			strncat(example, line, (size_t)(end - line));
+			continue;
+		}
+		if (margin) {
+			_cleanup_free_ char *text = complete(example);
+
+			policy_free(good(text));
+			n_examples++;
+			margin = 0;
+			*example = '\0';
+		}
+		if (end - line >= 3 && strncmp(end - 3, "::\n", 3) == 0) {
+			begins = true;
+			before = indentation(line);
+		}
+	}
+	/* One for each key (34) and for within, a whole one, and those of combined groups. */
+	ck_assert_uint_ge(n_examples, 44);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("policy");
 	TCase *tc = tcase_create("parse"), *files = tcase_create("files");
+	TCase *ours = tcase_create("ours");
 
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, test_defaults);
@@ -919,5 +1023,9 @@ int main(void)
 	tcase_add_test(files, test_list);
 	tcase_add_test(files, test_image);
 	suite_add_tcase(suite, files);
+	tcase_add_checked_fixture(ours, setup, NULL);
+	tcase_add_test(ours, test_shipped);
+	tcase_add_test(ours, test_manual);
+	suite_add_tcase(suite, ours);
 	return run_suite(suite);
 }
