@@ -59,27 +59,6 @@ struct json *json_string(const char *value)
 	return json_bytes(value, strlen(value));
 }
 
-size_t utf8_length(const char *bytes, size_t n)
-{
-	const unsigned char *s = (const unsigned char *)bytes;
-	size_t length;
-
-	if (s[0] < 0x80)
-		return 1;
-	if (s[0] < 0xc2 || s[0] > 0xf4)
-		return 0;
-	length = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-	if (length > n)
-		return 0;
-	for (size_t i = 1; i < length; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;
-	return length;
-}
-
 struct json *json_bytes(const char *bytes, size_t n)
 {
 	static const char replacement[] = "\xef\xbf\xbd";

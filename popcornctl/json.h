@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "text.h"
+
 enum json_style {
 	JSON_OFF,
 	JSON_SHORT, /* one line */
@@ -44,9 +46,6 @@ struct json *json_set(struct json *object, const char *key, struct json *value);
 struct json *json_free(struct json *json);
 
 void json_print(const struct json *json, enum json_style style, FILE *f);
-
-/* Length of the valid UTF-8 sequence at @bytes, or 0. RFC 3629: no surrogates, nothing too long. */
-size_t utf8_length(const char *bytes, size_t n);
 
 static inline void json_freep(struct json **json)
 {

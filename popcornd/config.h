@@ -8,11 +8,11 @@
  */
 
 #include <hwloc.h>
-#include <popcorn.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "error.h"
+#include "keys.h"
 
 struct config {
 	hwloc_bitmap_t primary_cpus; /* primary.cpus: CPUs never lent; CPU 0 is always in it */
@@ -47,23 +47,9 @@ struct kernel_def {
 int config_load(const char *path, struct config **ret, struct popcorn_error *error);
 struct config *config_free(struct config *config);
 
-/* A name is 1..63 of [A-Za-z0-9_.-], the first one a letter or digit. POPCORN_ERROR_INVALID_NAME. */
-int kernel_name_check(const char *name, struct popcorn_error *error);
-
 /* Defaults of @config; @directory NULL = installed. -ENOENT with NO_SUCH_KERNEL: no such file. */
 int kernel_def_load(const struct config *config, const char *directory, const char *name,
 		    struct kernel_def **ret, struct popcorn_error *error);
 int kernel_def_new(const struct config *config, struct kernel_def **ret);
 struct kernel_def *kernel_def_free(struct kernel_def *def);
 int kernel_def_copy(const struct kernel_def *def, struct kernel_def **ret);
-
-/* What a kernel's memory has to be: not zero, and a multiple of what the driver takes. */
-static inline bool memory_is_valid(uint64_t bytes)
-{
-	return bytes != 0 && bytes % POPCORN_MEMORY_ALIGN == 0;
-}
-
-/* "512M", "1G", "0x40000000", "1048576"; MEMORY_INVALID if malformed, zero or not n x 2 MiB. */
-int parse_memory(const char *s, uint64_t *ret, struct popcorn_error *error);
-/* "2", "2-3,7" (never empty): list of CPUs as in sysfs; INVALID_ARGUMENT. */
-int parse_cpus(const char *s, hwloc_bitmap_t *ret, struct popcorn_error *error);

@@ -9,8 +9,8 @@
  *	default  = { image = "/boot/…"; … };               keys of a group, for all groups
  *	groups   = ( { name = "db{n}"; …; override = ( { name = "db2"; cmdline = "…"; } ); }, … );
  *
- * Pure: text in, struct or error (file:line: key: …, POPCORN_ERROR_CONFIG) out. policy_find() and
- * policy_list() are the only functions that look at the disk.
+ * Pure: text in, struct or error (file:line: key: …, POPCORN_ERROR_CONFIG) out. Only the functions of
+ * policy-files.c look at the disk: policy_find(), policy_load(), policy_list(), policy_image_find().
  */
 
 #include <hwloc.h>
@@ -25,7 +25,7 @@
 #define POLICY_GROUPS_MAX 512
 /* As many CPUs as parse_cpus() knows. */
 
-/* What a group makes a kernel of. */
+/* What a group makes a kernel of. Not together with `cores` or `inside`. */
 enum policy_per {
 	PER_NOTHING, /* `cores` and `count`, or `cpus`, say it all */
 	PER_THREAD,  /* needs smt = "apart" */
@@ -62,9 +62,10 @@ enum policy_memory_from {
 };
 
 enum policy_select {
-	SELECT_ADDRESS, /* "0000:03:00.0", "03:00.0" */
-	SELECT_CLASS, /* "class:ethernet", or a group: "network", "storage", "display", "accelerator" */
-	SELECT_DRIVER, /* "driver:nvme"; only where the drivers are known */
+	SELECT_ADDRESS, /* "0000:03:00.0", also if the file says "03:00.0" */
+	/* "ethernet" of "class:ethernet"; or a group: "network", "storage", "display", "accelerator" */
+	SELECT_CLASS,
+	SELECT_DRIVER, /* "nvme" of "driver:nvme"; only where the drivers are known */
 	SELECT_NEAR,   /* "near": what is near its CPUs and nobody else's wish */
 };
 
@@ -76,9 +77,10 @@ struct policy_selector {
 
 /* What may differ from kernel to kernel of a group. NULL and 0: not said. */
 struct policy_kernel {
-	char *image, *initrd, *cmdline; /* cmdline: added to what popcornd.conf says */
-	char *root;			/* only "initramfs" in this version */
-	int restart;			/* -1 not said, 0 "no", 1 "on-failure" */
+	char *image, *initrd; /* absolute; with one '*' in the last part: see policy_image_find() */
+	char *cmdline;	      /* added to what popcornd.conf says */
+	char *root;	      /* only "initramfs" in this version */
+	int restart;	      /* -1 not said, 0 "no", 1 "on-failure" */
 	uint64_t boot_timeout_usec;
 };
 
@@ -153,6 +155,9 @@ int policy_parse(const char *path, const char *text, size_t size, struct policy 
 		 struct popcorn_error *error);
 struct policy *policy_free(struct policy *policy);
 
+/* It makes one kernel and never several; a group that may, has {n} added to a name without any {…}. */
+bool policy_group_is_one(const struct policy_group *group);
+
 /*
  * Reads @name: with a '/' in it a file, else NAME.conf of the first folder of @folders (NULL-ended;
  * NULL = /etc/popcorn/policies, then /usr/share/popcorn/policies) that has it.
@@ -160,6 +165,11 @@ struct policy *policy_free(struct policy *policy);
  */
 int policy_find(const char *const *folders, const char *name, char **ret_path, char **ret_text,
 		size_t *ret_size, struct popcorn_error *error);
+/*
+ * What is no name of a policy but may be a file: who reads policies for others looks at this first, so
+ * that he does not read for them what they can't. NO_SUCH_POLICY.
+ */
+int policy_name_check(const char *name, struct popcorn_error *error);
 /* policy_find() and policy_parse(). */
 int policy_load(const char *const *folders, const char *name, struct policy **ret,
 		struct popcorn_error *error);
@@ -174,3 +184,11 @@ struct policy_entry {
 int policy_list(const char *const *folders, struct policy_entry **ret, size_t *ret_n,
 		struct popcorn_error *error);
 void policy_entries_free(struct policy_entry *entries, size_t n);
+
+/*
+ * The newest file that @image stands for, by version as dpkg sorts them, if there is a '*' in it; in
+ * @initrd (may be NULL) '*' stands for the same. For who boots a kernel; plans keep the pattern, so that
+ * an update of the image does not make a plan another one. IMAGE_NOT_FOUND.
+ */
+int policy_image_find(const char *image, const char *initrd, char **ret_image, char **ret_initrd,
+		      struct popcorn_error *error);

@@ -132,5 +132,23 @@ keys() {
 }
 is 'keys of popcornd.conf: manual' "$(items "$man/popcornd.conf.5.rst" KEYS | words)" "$(keys config_keys)"
 is 'keys of a kernel: manual' "$(items "$man/popcorn-kernel.conf.5.rst" KEYS | words)" "$(keys kernel_keys)"
+# policy_keys TABLE: those of a table in policy.c; within.cpus and its like are described below `within`.
+policy_keys() {
+	sed -n "/^static const struct key $1\[/,/^};/s/^\t\(\[[A-Z_]*\] = \)\?{ \"\([^\"]*\)\".*/\2/p" \
+		"$source_root/popcornd/plan/policy.c" | words
+}
+for section in 'THE FILE:policy_keys' 'PRIMARY:primary_keys' 'A GROUP:group_keys'; do
+	keys=$(policy_keys "${section#*:}")
+	like "keys of a policy: ${section%:*}: read" "$keys" ' .* '
+	is "keys of a policy: ${section%:*}: manual" \
+		"$(items "$man/popcorn-policy.5.rst" "KEYS OF ${section%:*}" | grep -vx within | words)" "$keys"
+done
+# Each key in an example: of a group and within, as they are written there.
+for key in $(policy_keys policy_keys) $(policy_keys primary_keys) $(policy_keys group_keys | tr ' ' '\n' | sed 's/.*\.//'); do
+	ok "policy: $key: has an example" grep -qE "^    .*\b$key = " "$man/popcorn-policy.5.rst"
+done
+is 'shipped policies: manual' \
+	"$(items "$man/popcorn-policy.5.rst" 'POLICIES THAT COME WITH POPCORN' | words)" \
+	"$(cd "$source_root/policies" && printf '%s\n' *.conf | sed 's/\.conf$//' | words)"
 is 'options of popcornd: manual' "$(items "$man/popcornd.8.rst" OPTIONS | grep -o -- '--[a-z-]*' | words)" \
 	"$(sed -n 's/^\t       "  \(--[a-z-]*\).*/\1/p' "$source_root/popcornd/daemon.c" | words)"

@@ -153,6 +153,10 @@ START_TEST(test_refused)
 	bad("primary = { cpus = \"0-\"; };", "1: primary.cpus: ", "'0-'");
 	bad("heartbeat = 1;\nbusybox = ;\n", "2: ", "syntax error");
 	bad("heartbeat = 1; heartbeat = 2;", "1: ", "duplicate");
+	bad("heartbeet = 1;", "1: heartbeet: ", "did you mean 'heartbeat'?");
+	bad("\nprimary = { memroy = 1; };",
+	    "2: primary.memroy: ", "did you mean 'primary.memory'?");
+	bad("zzz = 1;", "1: zzz: ", "the manual page names all");
 
 	remove(path);
 	ck_assert_int_eq(mkdir(path, 0755), 0);
@@ -164,6 +168,56 @@ START_TEST(test_refused)
 	error = (struct popcorn_error){ 0 };
 	ck_assert_int_eq(config_load(path, &config, &error), -EINVAL);
 	ck_assert_int_eq(error.id, POPCORN_ERROR_CONFIG);
+}
+END_TEST
+
+/* What libconfig would read as something else, or not get done with, or obey. */
+START_TEST(test_strict_text)
+{
+	char *text = malloc(1 << 20), *p;
+
+	/* Cut to 32 bits, they would be 1, 2 MiB and 2 MiB. */
+	bad("\nheartbeat = 4294967297;", "2: ", "4294967297 is too large for a number");
+	bad("default = { memory = 4297064448; };", "1: ", "with L behind it");
+	bad("default = { memory = 0x100200000; };", "1: ", "0x100200000 is too large");
+	bad("heartbeat = 99999999999999999999L;", "1: ", "is too large");
+	bad("heartbeat = 0x1ffffffffffffffffL;", "1: ", "is too large");
+	config_free(good("default = { memory = 4297064448L; };"));
+	config_free(good("default = { memory = 0x100200000L; };"));
+	config_free(good("heartbeat = 1.e1; /* 99999999999 */ # 4294967297\n"
+			 "cache = \"/99999999999\"; // /* 99999999999\n"));
+
+	bad("heartbeat = 1;\n/* heartbeat = 2;\n", "2: ", "comment");
+	bad("heartbeat = 1; /*/ heartbeat = 2;\n", "1: ", "comment");
+	bad("heartbeat = 1;\ncache = \"/c;\n\n", "2: ", "close it with \"");
+	bad("cache = \"/c\\", "1: ", "close it with \"");
+	bad("cache = \"/c\\x00d\";", "1: ", "\\x00");
+	bad("@include \"/etc/passwd\"\n", "1: ", "@include");
+	bad("cache = \"/c\\\\\"; \n \t@include \"/\"", "2: ", "@include");
+	/* Not that any of these would open anything. */
+	config_free(
+		good("# @include \"/\"\n/*\n@include \"/\"\n*/cache = \"/\n@include \\\"/\\\"\";"));
+
+	strcpy(text, "heartbeat = ");
+	for (const char *c = "[({"; *c; c++) {
+		memset(text + 12, *c, 500000);
+		text[500012] = '\0';
+		bad(text, "1: ", "nested deeper");
+	}
+	p = text;
+	for (int i = 0; i < 60000; i++)
+		p += sprintf(p, "k%d = 1;\n", i);
+	bad(text, "65: ", "more keys in one group");
+	memset(text, ' ', (1 << 20) - 1);
+	text[(1 << 20) - 1] = '\0';
+	config_free(good(text));
+	bad("heartbeat = 1;\x01", "1: ", "syntax error");
+	/* What is shown of a file can be shown anywhere. */
+	bad("default = { memory = \"\xff\x1b[31m\xc2\x9b\"; };", "1: ",
+	    "'?"
+	    "?[31m?"
+	    "?'");
+	free(text);
 }
 END_TEST
 
@@ -359,6 +413,7 @@ int main(void)
 	tcase_add_test(tc, test_defaults);
 	tcase_add_test(tc, test_every_key);
 	tcase_add_test(tc, test_refused);
+	tcase_add_test(tc, test_strict_text);
 	tcase_add_test(tc, test_installed_file);
 	tcase_add_test(tc, test_memory);
 	tcase_add_test(tc, test_cpus);

@@ -5,6 +5,7 @@
 
 #include "error.h"
 #include "run.h"
+#include "text.h"
 
 START_TEST(test_table)
 {
@@ -85,6 +86,36 @@ START_TEST(test_set_errno)
 }
 END_TEST
 
+START_TEST(test_safe_text)
+{
+	static const struct {
+		const char *text, *safe;
+	} table[] = {
+		{ "", "" },
+		{ "plain \xc3\xa4 \xe2\x80\xa6 \xf0\x9f\x8d\xbf",
+		  "plain \xc3\xa4 \xe2\x80\xa6 \xf0\x9f\x8d\xbf" },
+		{ "a\nb\x1b[0m\x7f", "a?b?[0m?" },
+		{ "\xff\xc3", "?"
+			      "?" }, /* no sequence; one that is cut off */
+		{ "\xc2\x9bm", "?"
+			       "?m" },	    /* a control character of Latin-1 */
+		{ "\xc2\xa0", "\xc2\xa0" }, /* the first that is none */
+		{ "\xed\xa0\x80", "?"
+				  "?"
+				  "?" }, /* a surrogate */
+	};
+	char text[64];
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		strcpy(text, table[i].text);
+		text_make_safe(text);
+		ck_assert_str_eq(text, table[i].safe);
+		ck_assert_int_eq(text_safe_length(table[i].text) == strlen(table[i].text),
+				 strcmp(table[i].text, table[i].safe) == 0);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("error");
@@ -93,6 +124,7 @@ int main(void)
 	tcase_add_test(tc, test_table);
 	tcase_add_test(tc, test_set);
 	tcase_add_test(tc, test_set_errno);
+	tcase_add_test(tc, test_safe_text);
 	suite_add_tcase(suite, tc);
 	return run_suite(suite);
 }
