@@ -370,7 +370,7 @@ static int synthetic_here(const char *description, struct topology **ret,
 		return popcorn_error_set(
 			error, POPCORN_ERROR_TOPOLOGY,
 			"'%.200s' is not a description of a machine; give levels with their "
-			"number, for example 'package:2 node:2(memory=16GB) core:4 pu:2'",
+			"number, for example 'package:2 node:2(memory=16GiB) core:4 pu:2'",
 			description);
 	*ret = steal_ptr(topology);
 	return 0;

@@ -274,16 +274,118 @@ static int add_objects(struct maker *maker, enum machine_level level, hwloc_obj_
 	return 0;
 }
 
+/* A node and the CPUs of the object that it hangs below. */
+struct place {
+	uint32_t first, n;
+	uint32_t node; /* hwloc's logical index */
+};
+
+static int compare_places(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+
+	if (x->n != y->n)
+		return x->n < y->n ? -1 : 1;
+	return x->node < y->node ? -1 : x->node > y->node;
+}
+
+static int find_place(struct maker *maker, hwloc_obj_t node, struct place *ret)
+{
+	hwloc_obj_t parent = node->parent;
+
+	while (parent && hwloc_obj_type_is_memory(parent->type))
+		parent = parent->parent;
+	if (!parent)
+		return contradiction(maker, "NUMA node %u is nowhere", node->os_index);
+	*ret = (struct place){ .node = node->logical_index };
+	/* Without CPUs it has memory only. */
+	if (hwloc_bitmap_iszero(node->cpuset))
+		return 0;
+	if (!hwloc_bitmap_isequal(node->cpuset, parent->cpuset))
+		return contradiction(maker,
+				     "NUMA node %u says that it has other CPUs than those that it "
+				     "stands beside",
+				     node->os_index);
+	run_of(parent, &ret->first, &ret->n);
+	return 0;
+}
+
 /*
- * A node belongs to the object that it hangs below. Where several hang below one (memory of
- * several kinds), Linux counts the CPUs to the first; the others then have memory only.
+ * Linux counts a CPU to one node. Of several that are local to it that is the one with the fewest
+ * CPUs, of equals the first (memory of other kinds stands behind ordinary memory); what is left
+ * without any CPU has memory only. Takes from @place what is somebody's already.
  */
+static int take_cpus(struct maker *maker, uint32_t os, struct place *place)
+{
+	const struct machine_cpu *cpus = maker->machine->cpus;
+	uint32_t first = place->first, end = place->first + place->n;
+
+	while (first < end && cpus[first].in[LEVEL_NODE] != UNKNOWN)
+		first++;
+	while (first < end && cpus[end - 1].in[LEVEL_NODE] != UNKNOWN)
+		end--;
+	for (uint32_t i = first; i < end; i++)
+		if (cpus[i].in[LEVEL_NODE] != UNKNOWN)
+			return contradiction(maker,
+					     "CPUs of NUMA node %" PRIu32 " belong to another node "
+					     "too, and those that do not are not side by side",
+					     os);
+	if (first < end && end - first < place->n) {
+		int r = warn(maker,
+			     "NUMA node %" PRIu32 " has CPUs that another node has too; only its "
+			     "other %" PRIu32 " CPUs are counted to it",
+			     os, end - first);
+		if (r < 0)
+			return r;
+	}
+	place->first = first;
+	place->n = end - first;
+	return 0;
+}
+
+static int place_nodes(struct maker *maker, struct place *places, size_t n)
+{
+	struct machine *machine = maker->machine;
+	hwloc_obj_t node = NULL;
+	int r;
+
+	for (size_t i = 0; i < n; i++) {
+		node = hwloc_get_next_obj_by_type(maker->hwloc, HWLOC_OBJ_NUMANODE, node);
+		if (!node || node->logical_index != i)
+			return contradiction(maker, "NUMA nodes are missing");
+		for (size_t j = 0; j < i; j++)
+			if (machine->domains[LEVEL_NODE][j].os == os_of(node))
+				return contradiction(maker, "NUMA node %u is there twice",
+						     node->os_index);
+		machine->domains[LEVEL_NODE][i].os = os_of(node);
+		machine->nodes[i].memory = node->attr->numanode.local_memory;
+		r = find_place(maker, node, &places[i]);
+		if (r < 0)
+			return r;
+	}
+	qsort(places, n, sizeof(*places), compare_places);
+	for (size_t i = 0; i < n; i++) {
+		struct machine_domain *domain = &machine->domains[LEVEL_NODE][places[i].node];
+
+		r = take_cpus(maker, domain->os, &places[i]);
+		if (r < 0)
+			return r;
+		domain->first_cpu = places[i].n ? places[i].first : 0;
+		domain->n_cpus = places[i].n;
+		for (uint32_t j = 0; j < places[i].n; j++)
+			machine->cpus[places[i].first + j].in[LEVEL_NODE] = places[i].node;
+	}
+	machine->n_domains[LEVEL_NODE] = n;
+	return 0;
+}
+
 static int add_nodes(struct maker *maker)
 {
 	struct machine *machine = maker->machine;
+	const struct machine_facts *facts = maker->facts;
 	int n = hwloc_get_nbobjs_by_type(maker->hwloc, HWLOC_OBJ_NUMANODE);
+	_cleanup_free_ struct place *places = NULL;
 	uint64_t total = 0;
-	hwloc_obj_t node = NULL;
 	int r;
 
 	if (n < 1 || n > NODES_MAX)
@@ -293,60 +395,29 @@ static int add_nodes(struct maker *maker)
 	r = make_domains(maker, LEVEL_NODE, (size_t)n);
 	if (r < 0)
 		return r;
+	places = calloc((size_t)n, sizeof(*places));
 	machine->nodes = calloc((size_t)n, sizeof(*machine->nodes));
-	if (!machine->nodes)
+	if (!places || !machine->nodes)
 		return no_memory(maker->error);
-	while ((node = hwloc_get_next_obj_by_type(maker->hwloc, HWLOC_OBJ_NUMANODE, node))) {
-		struct machine_node *memory = &machine->nodes[node->logical_index];
-		hwloc_obj_t place = node->parent;
-		uint32_t first = 0, n_cpus = 0;
+	r = place_nodes(maker, places, (size_t)n);
+	if (r < 0)
+		return r;
+	for (int i = 0; i < n; i++) {
+		uint32_t os = machine->domains[LEVEL_NODE][i].os;
 
-		while (place && hwloc_obj_type_is_memory(place->type))
-			place = place->parent;
-		if (!place || node->logical_index != machine->n_domains[LEVEL_NODE])
-			return contradiction(maker, "NUMA node %u is nowhere", node->os_index);
-		for (size_t i = 0; i < node->logical_index; i++)
-			if (machine->domains[LEVEL_NODE][i].os == os_of(node))
-				return contradiction(maker, "NUMA node %u is there twice",
-						     node->os_index);
-		if (!hwloc_bitmap_iszero(node->cpuset)) {
-			if (!hwloc_bitmap_isequal(node->cpuset, place->cpuset))
-				return contradiction(maker,
-						     "NUMA node %u says that it has other CPUs "
-						     "than those that it stands beside",
-						     node->os_index);
-			run_of(place, &first, &n_cpus);
-		}
-		for (uint32_t i = first; i < first + n_cpus; i++) {
-			uint32_t other = machine->cpus[i].in[LEVEL_NODE];
-
-			if (other == UNKNOWN)
-				continue;
-			if (machine->domains[LEVEL_NODE][other].first_cpu != first ||
-			    machine->domains[LEVEL_NODE][other].n_cpus != n_cpus)
-				return contradiction(maker,
-						     "NUMA nodes %" PRIu32
-						     " and %u have some of their CPUs in common",
-						     machine->domains[LEVEL_NODE][other].os,
-						     node->os_index);
-			n_cpus = 0;
-		}
-		add_domain(machine, LEVEL_NODE, os_of(node), first, n_cpus);
-		memory->memory = node->attr->numanode.local_memory;
-		if (maker->facts)
-			memory->memory = node->os_index < maker->facts->n_nodes
-						 ? maker->facts->memory[node->os_index]
-						 : 0;
-		if (memory->memory > MEMORY_MAX || total + memory->memory > MEMORY_MAX)
+		if (facts)
+			machine->nodes[i].memory = os < facts->n_nodes ? facts->memory[os] : 0;
+		if (machine->nodes[i].memory > MEMORY_MAX ||
+		    total + machine->nodes[i].memory > MEMORY_MAX)
 			return contradiction(maker,
 					     "it has more memory than a physical address can name");
-		total += memory->memory;
+		total += machine->nodes[i].memory;
 	}
 	if (total == 0)
 		return popcorn_error_set(
 			maker->error, POPCORN_ERROR_TOPOLOGY,
 			"%s: has no memory that could be divided; in a synthetic description write "
-			"for example 'node:2(memory=16GB)'",
+			"for example 'node:2(memory=16GiB)'",
 			machine->name);
 	return 0;
 }
