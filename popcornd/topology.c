@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdarg.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
+#include "sysfs.h"
 #include "topology.h"
 #include "util.h"
 
@@ -10,9 +18,26 @@
 #define DISTANCE_REMOTE 20
 #define DISTANCE_MAX 254
 
+/* The XML format that hwloc 2 reads and writes. */
+#define XML_MAJOR (HWLOC_API_VERSION >> 16)
+
+/* 4096 CPUs with some 1.5 KiB each. */
+#define CPUINFO_MAX (64U << 20)
+
+/* What the child that tries a description may use of memory and time; 64 MiB of XML need 1 GiB. */
+#define TRIAL_MEMORY (UINT64_C(3) << 30)
+#define TRIAL_SECONDS 60
+
+#define SYNTHETIC_LENGTH_MAX 4096
+
 struct topology {
+	char *name;
+	bool live;
 	hwloc_topology_t hwloc;
 	struct hwloc_distances_s *distances; /* or NULL */
+	char **warnings;
+	size_t n_warnings;
+	struct topology *older; /* knows CPUs that this one does not; or NULL */
 };
 
 static void topology_freep(struct topology **topology)
@@ -20,16 +45,69 @@ static void topology_freep(struct topology **topology)
 	topology_free(*topology);
 }
 
+extern char **environ;
+
+static void clear_environment(void)
+{
+	char name[256];
+	char **p = environ;
+
+	while (p && *p) {
+		size_t len = strcspn(*p, "=");
+
+		if (strncmp(*p, "HWLOC_", 6) == 0 && len < sizeof(name)) {
+			memcpy(name, *p, len);
+			name[len] = '\0';
+			unsetenv(name);
+			p = environ;
+		} else {
+			p++;
+		}
+	}
+	/* What it would print goes to nobody; machine_new() looks for itself what is odd. */
+	setenv("HWLOC_HIDE_ERRORS", "2", 1);
+	/* One parser on all machines, whether hwloc's plugins are installed or not: ours is fuzzed. */
+	setenv("HWLOC_LIBXML", "0", 1);
+}
+
+static pthread_once_t environment_once = PTHREAD_ONCE_INIT;
+
+__attribute__((format(printf, 2, 3))) static int add_warning(struct topology *topology,
+							     const char *format, ...)
+{
+	char **warnings = realloc(topology->warnings,
+				  (topology->n_warnings + 1) * sizeof(*topology->warnings));
+	va_list ap;
+	char *text;
+	int r;
+
+	if (!warnings)
+		return -ENOMEM;
+	topology->warnings = warnings;
+	va_start(ap, format);
+	r = vasprintf(&text, format, ap);
+	va_end(ap);
+	if (r < 0)
+		return -ENOMEM;
+	topology->warnings[topology->n_warnings++] = text;
+	return 0;
+}
+
 static int set_filters(hwloc_topology_t hwloc)
 {
-	static const hwloc_obj_type_t kept[] = { HWLOC_OBJ_PACKAGE, HWLOC_OBJ_L3CACHE,
-						 HWLOC_OBJ_CORE };
+	static const hwloc_obj_type_t ignored[] = { HWLOC_OBJ_L1ICACHE, HWLOC_OBJ_L2ICACHE,
+						    HWLOC_OBJ_L3ICACHE, HWLOC_OBJ_MISC,
+						    HWLOC_OBJ_MEMCACHE };
 
-	if (hwloc_topology_set_all_types_filter(hwloc, HWLOC_TYPE_FILTER_KEEP_NONE) < 0)
+	if (hwloc_topology_set_all_types_filter(hwloc, HWLOC_TYPE_FILTER_KEEP_ALL) < 0)
 		return -EIO;
-	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
-		if (hwloc_topology_set_type_filter(hwloc, kept[i], HWLOC_TYPE_FILTER_KEEP_ALL) < 0)
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+		if (hwloc_topology_set_type_filter(hwloc, ignored[i], HWLOC_TYPE_FILTER_KEEP_NONE) <
+		    0)
 			return -EIO;
+	if (hwloc_topology_set_type_filter(hwloc, HWLOC_OBJ_GROUP,
+					   HWLOC_TYPE_FILTER_KEEP_STRUCTURE) < 0)
+		return -EIO;
 	/*
 	 * INCLUDE_DISALLOWED: what this process may use does not matter. DONT_CHANGE_BINDING: hwloc
 	 * would move this thread from CPU to CPU to ask each one.
@@ -40,31 +118,497 @@ static int set_filters(hwloc_topology_t hwloc)
 	return 0;
 }
 
-int topology_load(const char *root, struct topology **ret)
+static int topology_new(const char *name, struct topology **ret)
 {
 	_cleanup_(topology_freep) struct topology *topology = calloc(1, sizeof(*topology));
-	unsigned n = 1;
 	int r;
 
 	if (!topology)
 		return -ENOMEM;
-	/* hwloc has no other way to look at a copy of /sys; only tests have one. */
-	if (*root)
-		setenv("HWLOC_FSROOT", root, 1);
-	r = hwloc_topology_init(&topology->hwloc) < 0 ? -ENOMEM : 0;
-	if (r == 0)
-		r = set_filters(topology->hwloc);
-	if (r == 0 && hwloc_topology_load(topology->hwloc) < 0)
-		r = -EIO;
-	if (*root)
-		unsetenv("HWLOC_FSROOT");
+	pthread_once(&environment_once, clear_environment);
+	topology->name = strdup(name);
+	if (!topology->name || hwloc_topology_init(&topology->hwloc) < 0)
+		return -ENOMEM;
+	r = set_filters(topology->hwloc);
 	if (r < 0)
 		return r;
+	*ret = steal_ptr(topology);
+	return 0;
+}
+
+static int finish_load(struct topology *topology)
+{
+	unsigned n = 1;
+
+	if (hwloc_topology_load(topology->hwloc) < 0)
+		return -EIO;
 	if (hwloc_distances_get_by_name(topology->hwloc, "NUMALatency", &n, &topology->distances,
 					0) < 0 ||
 	    n == 0)
 		topology->distances = NULL;
+	return 0;
+}
+
+/* "apicid" of each "processor" of /proc/cpuinfo; not there on other architectures and in tests. */
+static int add_apicids(struct topology *topology, const char *root)
+{
+	_cleanup_free_ char *path = NULL, *text = NULL;
+	hwloc_obj_t pu = NULL;
+	size_t size;
+	void *data;
+	int r;
+
+	if (asprintf(&path, "%s/proc/cpuinfo", root) < 0)
+		return -ENOMEM;
+	r = read_file(path, CPUINFO_MAX, &data, &size);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0)
+		return 0;
+	text = data;
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		unsigned number;
+
+		if (sscanf(line, "processor : %u", &number) == 1)
+			pu = hwloc_get_pu_obj_by_os_index(topology->hwloc, number);
+		else if (pu && sscanf(line, "apicid : %u", &number) == 1) {
+			char value[16];
+
+			snprintf(value, sizeof(value), "%u", number);
+			if (hwloc_obj_add_info(pu, TOPOLOGY_INFO_APICID, value) < 0)
+				return -ENOMEM;
+			pu = NULL;
+		}
+	}
+	return 0;
+}
+
+static int add_drivers(struct topology *topology, const char *root)
+{
+	hwloc_obj_t device = NULL;
+
+	while ((device = hwloc_get_next_pcidev(topology->hwloc, device))) {
+		const struct hwloc_pcidev_attr_s *pci = &device->attr->pcidev;
+		char path[PATH_MAX], target[PATH_MAX], *slash;
+		ssize_t n;
+
+		if ((size_t)snprintf(path, sizeof(path),
+				     "%s/sys/bus/pci/devices/%04x:%02x:%02x.%x/driver", root,
+				     (unsigned)pci->domain, pci->bus, pci->dev,
+				     pci->func) >= sizeof(path))
+			return -ENAMETOOLONG;
+		n = readlink(path, target, sizeof(target) - 1);
+		if (n < 0) /* no driver */
+			continue;
+		target[n] = '\0';
+		slash = strrchr(target, '/');
+		if (hwloc_obj_add_info(device, TOPOLOGY_INFO_DRIVER, slash ? slash + 1 : target) <
+		    0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/*
+ * hwloc drops what contradicts itself (with a long text to stderr, which nobody would see): a node
+ * that Linux knows and hwloc does not is the sign of that.
+ */
+static int look_for_dropped(struct topology *topology, const char *root)
+{
+	hwloc_bitmap_t nodes;
+	int r;
+
+	r = sysfs_read_list(root, &nodes, "/sys/devices/system/node/online");
+	if (r < 0)
+		return r == -ENOMEM ? r : 0;
+	for (int node = hwloc_bitmap_first(nodes); r == 0 && node >= 0;
+	     node = hwloc_bitmap_next(nodes, node))
+		if (!hwloc_get_numanode_obj_by_os_index(topology->hwloc, (unsigned)node))
+			r = add_warning(
+				topology,
+				"Linux knows node %d, but what the firmware says of it "
+				"contradicts the rest of the machine, so that hwloc left it "
+				"out; its CPUs and memory are not used",
+				node);
+	hwloc_bitmap_free(nodes);
+	return r;
+}
+
+/* Without the drivers, which may change while CPUs are away. */
+static int load_bare(const char *root, struct topology **ret)
+{
+	_cleanup_(topology_freep) struct topology *topology = NULL;
+	int r;
+
+	/* Before FSROOT is set, which it would clear. */
+	pthread_once(&environment_once, clear_environment);
+	/* hwloc has no other way to look at a copy of /sys; only tests have one. */
+	if (*root)
+		setenv("HWLOC_FSROOT", root, 1);
+	r = topology_new("this machine", &topology);
+	if (r == 0)
+		r = finish_load(topology);
+	if (*root)
+		unsetenv("HWLOC_FSROOT");
+	if (r == 0)
+		r = add_apicids(topology, root);
+	if (r == 0)
+		r = look_for_dropped(topology, root);
+	if (r < 0)
+		return r;
+	topology->live = true;
 	*ret = steal_ptr(topology);
+	return 0;
+}
+
+int topology_load(const char *root, struct topology **ret)
+{
+	_cleanup_(topology_freep) struct topology *topology = NULL;
+	int r;
+
+	r = load_bare(root, &topology);
+	if (r == 0)
+		r = add_drivers(topology, root);
+	if (r < 0)
+		return r;
+	*ret = steal_ptr(topology);
+	return 0;
+}
+
+static int no_memory(struct popcorn_error *error)
+{
+	return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
+}
+
+/* The format's version is checked here, because hwloc says "invalid" to everything. */
+static int check_head(const char *name, const char *text, size_t size, struct popcorn_error *error)
+{
+	const char *head, *version, *end;
+	unsigned major, minor;
+
+	if (memchr(text, '\0', size) || !(head = strstr(text, "<topology")))
+		return popcorn_error_set(
+			error, POPCORN_ERROR_TOPOLOGY,
+			"%s: is not a description of a machine in hwloc's XML; make one there with "
+			"'lstopo FILE.xml'",
+			name);
+	end = strchr(head, '>');
+	version = strstr(head, "version=\"");
+	if (end && version && version < end &&
+	    sscanf(version, "version=\"%u.%u\"", &major, &minor) == 2 && major > XML_MAJOR)
+		return popcorn_error_set(
+			error, POPCORN_ERROR_TOPOLOGY,
+			"%s: is in version %u.%u of hwloc's XML, and hwloc %u reads up to %u.x; "
+			"make it again with 'lstopo --export-xml-flags v%u FILE.xml'",
+			name, major, minor, XML_MAJOR, XML_MAJOR, XML_MAJOR);
+	return 0;
+}
+
+static int bad_xml(const char *name, struct popcorn_error *error)
+{
+	return popcorn_error_set(error, POPCORN_ERROR_TOPOLOGY,
+				 "%s: hwloc can't read it: it is damaged, cut off, or was changed "
+				 "by hand; make it again with 'lstopo FILE.xml'",
+				 name);
+}
+
+/* What hwloc does not check before it is used. */
+static int check_tree(const struct topology *topology)
+{
+	hwloc_obj_t root = hwloc_get_root_obj(topology->hwloc);
+
+	/* "0xf...f" is endless: every walk over it would be. */
+	if (hwloc_bitmap_weight(root->cpuset) < 0 ||
+	    hwloc_bitmap_weight(root->complete_cpuset) < 0 ||
+	    hwloc_bitmap_weight(root->nodeset) < 0 ||
+	    hwloc_bitmap_last(root->complete_cpuset) >= TOPOLOGY_CPUS_MAX ||
+	    hwloc_bitmap_last(root->cpuset) >= TOPOLOGY_CPUS_MAX)
+		return -EINVAL;
+	return 0;
+}
+
+int topology_parse_xml_here(const char *name, const char *text, size_t size, struct topology **ret,
+			    struct popcorn_error *error)
+{
+	_cleanup_(topology_freep) struct topology *topology = NULL;
+	_cleanup_free_ char *copy = NULL;
+	int r;
+
+	if (size > TOPOLOGY_XML_MAX)
+		return popcorn_error_set(error, POPCORN_ERROR_TOPOLOGY,
+					 "%s: has more than %u MiB; no machine needs that many",
+					 name, TOPOLOGY_XML_MAX >> 20);
+	copy = malloc(size + 1);
+	if (!copy)
+		return no_memory(error);
+	memcpy(copy, text, size);
+	copy[size] = '\0';
+	r = check_head(name, copy, size, error);
+	if (r < 0)
+		return r;
+	r = topology_new(name, &topology);
+	if (r < 0)
+		return popcorn_error_set_errno(error, r, "hwloc can't be used");
+	if (hwloc_topology_set_xmlbuffer(topology->hwloc, copy, (int)size + 1) < 0 ||
+	    finish_load(topology) < 0 || check_tree(topology) < 0)
+		return bad_xml(name, error);
+	*ret = steal_ptr(topology);
+	return 0;
+}
+
+static int synthetic_here(const char *description, struct topology **ret,
+			  struct popcorn_error *error)
+{
+	_cleanup_(topology_freep) struct topology *topology = NULL;
+	int r;
+
+	r = topology_new(description, &topology);
+	if (r < 0)
+		return popcorn_error_set_errno(error, r, "hwloc can't be used");
+	if (hwloc_topology_set_synthetic(topology->hwloc, description) < 0 ||
+	    finish_load(topology) < 0 || check_tree(topology) < 0)
+		return popcorn_error_set(
+			error, POPCORN_ERROR_TOPOLOGY,
+			"'%.200s' is not a description of a machine; give levels with their "
+			"number, for example 'package:2 node:2(memory=16GiB) core:4 pu:2'",
+			description);
+	*ret = steal_ptr(topology);
+	return 0;
+}
+
+/*
+ * Lets a child try it, which may crash, or use up its memory or time. @text NULL: @name is a
+ * synthetic description.
+ */
+static int try_in_child(const char *name, const char *text, size_t size,
+			struct popcorn_error *error)
+{
+	static const char *const whats[] = { "crashed", "took too long or too much memory" };
+	int status;
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return popcorn_error_set_errno(error, errno, "can't start a process");
+	if (pid == 0) {
+		const struct rlimit none = { 0, 0 };
+		const struct rlimit seconds = { TRIAL_SECONDS, TRIAL_SECONDS };
+		struct topology *topology;
+		int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+		if (fd >= 0) {
+			dup2(fd, STDOUT_FILENO);
+			dup2(fd, STDERR_FILENO);
+		}
+		setrlimit(RLIMIT_CORE, &none);
+		setrlimit(RLIMIT_CPU, &seconds);
+#ifndef __SANITIZE_ADDRESS__ /* whose shadow is larger than any limit */
+		{
+			const struct rlimit memory = { TRIAL_MEMORY, TRIAL_MEMORY };
+
+			setrlimit(RLIMIT_AS, &memory);
+		}
+#endif
+		if (text ? topology_parse_xml_here(name, text, size, &topology, NULL) < 0
+			 : synthetic_here(name, &topology, NULL) < 0)
+			_exit(1);
+		_exit(0);
+	}
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return popcorn_error_set_errno(error, errno, "can't wait for a process");
+	if (WIFEXITED(status)) /* why it was refused is said when it is tried again */
+		return 0;
+	return popcorn_error_set(error, POPCORN_ERROR_TOPOLOGY,
+				 "%.200s: can't be used: hwloc %s when it read it; make it again "
+				 "with 'lstopo FILE.xml'",
+				 name,
+				 whats[WTERMSIG(status) == SIGXCPU || WTERMSIG(status) == SIGKILL]);
+}
+
+int topology_parse_xml(const char *name, const char *text, size_t size, struct topology **ret,
+		       struct popcorn_error *error)
+{
+	int r = try_in_child(name, text, size, error);
+
+	return r < 0 ? r : topology_parse_xml_here(name, text, size, ret, error);
+}
+
+/* The file's own name, without its folders, is what a plan calls the machine. */
+int topology_load_xml(const char *path, struct topology **ret, struct popcorn_error *error)
+{
+	_cleanup_free_ void *text = NULL;
+	const char *slash = strrchr(path, '/');
+	size_t size;
+	int r;
+
+	r = read_file(path, TOPOLOGY_XML_MAX, &text, &size);
+	if (r == -EFBIG)
+		return popcorn_error_set(error, POPCORN_ERROR_TOPOLOGY,
+					 "%s: has more than %u MiB; no machine needs that many",
+					 path, TOPOLOGY_XML_MAX >> 20);
+	if (r == -ENODEV)
+		return popcorn_error_set(error, POPCORN_ERROR_TOPOLOGY,
+					 "%s: is not a regular file; give a file that 'lstopo "
+					 "FILE.xml' made",
+					 path);
+	if (r < 0)
+		return popcorn_error_set(error, POPCORN_ERROR_TOPOLOGY,
+					 "%s: can't be read: %s; give a file that 'lstopo "
+					 "FILE.xml' made",
+					 path, strerror(-r));
+	r = topology_parse_xml(path, text, size, ret, error);
+	if (r < 0)
+		return r;
+	if (slash) {
+		char *name = strdup(slash + 1);
+
+		if (!name) {
+			*ret = topology_free(*ret);
+			return no_memory(error);
+		}
+		free((*ret)->name);
+		(*ret)->name = name;
+	}
+	return 0;
+}
+
+/*
+ * How many objects @s would make, at most: hwloc would make them all, and only memory ends that.
+ * A level is "TYPE:N" or "N", with attributes in brackets; those in [] hang below one.
+ */
+static bool synthetic_is_small(const char *s)
+{
+	unsigned long long product = 1;
+	int depth = 0;
+
+	if (strlen(s) > SYNTHETIC_LENGTH_MAX)
+		return false;
+	for (const char *p = s; *p; p++) {
+		bool start = p == s || isspace((unsigned char)p[-1]) || p[-1] == ':';
+
+		depth += (*p == '(') - (*p == ')');
+		if (depth == 0 && start && isdigit((unsigned char)*p)) {
+			unsigned long long n = strtoull(p, (char **)&p, 0);
+
+			p--;
+			if (n > TOPOLOGY_CPUS_MAX)
+				return false;
+			product *= n ? n : 1;
+			if (product > TOPOLOGY_CPUS_MAX)
+				return false;
+		}
+	}
+	return true;
+}
+
+int topology_load_synthetic(const char *description, struct topology **ret,
+			    struct popcorn_error *error)
+{
+	int r;
+
+	if (!synthetic_is_small(description))
+		return popcorn_error_set(error, POPCORN_ERROR_TOPOLOGY,
+					 "'%.200s' describes a machine of more than %d CPUs; give "
+					 "smaller numbers",
+					 description, TOPOLOGY_CPUS_MAX);
+	r = try_in_child(description, NULL, 0, error);
+	return r < 0 ? r : synthetic_here(description, ret, error);
+}
+
+int topology_export_xml(const struct topology *topology, char **ret, struct popcorn_error *error)
+{
+	char *text, *copy;
+	int size;
+
+	if (hwloc_topology_export_xmlbuffer(topology->hwloc, &text, &size, 0) < 0)
+		return popcorn_error_set_errno(error, errno,
+					       "hwloc can't write the machine's description");
+	copy = strndup(text, (size_t)size);
+	hwloc_free_xmlbuffer(topology->hwloc, text);
+	if (!copy)
+		return no_memory(error);
+	*ret = copy;
+	return 0;
+}
+
+/* Written aside and renamed: what is there is always whole. */
+static int save(const struct topology *topology, const char *path, struct popcorn_error *error)
+{
+	_cleanup_free_ char *aside = NULL, *text = NULL;
+	_cleanup_fclose_ FILE *f = NULL;
+	int r;
+
+	if (asprintf(&aside, "%s.new", path) < 0) {
+		aside = NULL;
+		return no_memory(error);
+	}
+	r = topology_export_xml(topology, &text, error);
+	if (r < 0)
+		return r;
+	f = fopen(aside, "we");
+	if (!f || fputs(text, f) < 0 || fflush(f) != 0 || rename(aside, path) < 0) {
+		r = -errno;
+		unlink(aside);
+		return popcorn_error_set_errno(error, r, "can't write %s", path);
+	}
+	return 0;
+}
+
+static hwloc_const_cpuset_t cpus_of(const struct topology *topology)
+{
+	return hwloc_topology_get_topology_cpuset(topology->hwloc);
+}
+
+/* One that can't be read is as good as none: it is written anew. */
+static int load_saved(const char *path, struct topology **ret)
+{
+	_cleanup_free_ void *text = NULL;
+	size_t size;
+	int r;
+
+	r = read_file(path, TOPOLOGY_XML_MAX, &text, &size);
+	if (r == 0)
+		r = topology_parse_xml_here("this machine", text, size, ret, NULL);
+	if (r == 0)
+		(*ret)->live = true;
+	return r;
+}
+
+int topology_load_live(const char *root, const char *run, struct topology **ret,
+		       struct popcorn_error *error)
+{
+	_cleanup_(topology_freep) struct topology *fresh = NULL, *saved = NULL;
+	_cleanup_free_ char *path = NULL;
+	int r;
+
+	if (asprintf(&path, "%s/topology.xml", run) < 0) {
+		path = NULL;
+		return no_memory(error);
+	}
+	r = load_bare(root, &fresh);
+	if (r < 0)
+		return popcorn_error_set_errno(error, r, "the machine's topology can't be read");
+	r = load_saved(path, &saved);
+	if (r == -ENOMEM)
+		return no_memory(error);
+	if (saved && hwloc_bitmap_isincluded(cpus_of(fresh), cpus_of(saved)) &&
+	    !hwloc_bitmap_isequal(cpus_of(fresh), cpus_of(saved))) {
+		saved->warnings = steal_ptr(fresh->warnings);
+		saved->n_warnings = fresh->n_warnings;
+		fresh = topology_free(fresh);
+		fresh = steal_ptr(saved);
+	} else if (saved && !hwloc_bitmap_isincluded(cpus_of(saved), cpus_of(fresh))) {
+		/* The file stays: it is the only one that knows where the CPUs are that are away. */
+		fresh->older = steal_ptr(saved);
+	} else {
+		r = save(fresh, path, error);
+		if (r < 0)
+			return r;
+	}
+	r = add_drivers(fresh, root);
+	if (r < 0)
+		return popcorn_error_set_errno(error, r, "the machine's devices can't be read");
+	*ret = steal_ptr(fresh);
 	return 0;
 }
 
@@ -76,13 +620,39 @@ struct topology *topology_free(struct topology *topology)
 		hwloc_distances_release(topology->hwloc, topology->distances);
 	if (topology->hwloc)
 		hwloc_topology_destroy(topology->hwloc);
+	for (size_t i = 0; i < topology->n_warnings; i++)
+		free(topology->warnings[i]);
+	free(topology->warnings);
+	free(topology->name);
+	topology_free(topology->older);
 	free(topology);
 	return NULL;
 }
 
+hwloc_topology_t topology_hwloc(const struct topology *topology)
+{
+	return topology->hwloc;
+}
+
+const char *topology_name(const struct topology *topology)
+{
+	return topology->name;
+}
+
+bool topology_is_live(const struct topology *topology)
+{
+	return topology->live;
+}
+
+const char *const *topology_warnings(const struct topology *topology, size_t *ret_n)
+{
+	*ret_n = topology->n_warnings;
+	return (const char *const *)topology->warnings;
+}
+
 bool topology_covers(const struct topology *topology, hwloc_const_bitmap_t cpus)
 {
-	return hwloc_bitmap_isincluded(cpus, hwloc_topology_get_topology_cpuset(topology->hwloc));
+	return hwloc_bitmap_isincluded(cpus, cpus_of(topology));
 }
 
 unsigned topology_node(const struct topology *topology, unsigned cpu)
@@ -92,7 +662,7 @@ unsigned topology_node(const struct topology *topology, unsigned cpu)
 	while ((node = hwloc_get_next_obj_by_type(topology->hwloc, HWLOC_OBJ_NUMANODE, node)))
 		if (hwloc_bitmap_isset(node->cpuset, cpu))
 			return node->os_index;
-	return 0;
+	return topology->older ? topology_node(topology->older, cpu) : 0;
 }
 
 uint8_t topology_distance(const struct topology *topology, unsigned from, unsigned to)

@@ -14,6 +14,7 @@
  * This is the one place that maps Linux's CPU numbers to APIC ids.
  */
 
+#include <hwloc.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -105,6 +106,8 @@ struct machine_facts {
 	const uint64_t *takeable; /* bytes, by Linux's number of the node */
 	const uint64_t *memory;	  /* likewise: hwloc does not see what is lent */
 	size_t n_nodes;
+	/* Online, or lent to a kernel; all others are offline. NULL: as hwloc says. */
+	hwloc_const_bitmap_t usable;
 };
 
 /*
