@@ -6,63 +6,63 @@
 #include "json.h"
 #include "util.h"
 
-static struct json *json_new(enum json_type type)
+static struct json *json_new(enum json_kind kind)
 {
 	struct json *json = xrealloc(NULL, 1, sizeof(*json));
 
-	*json = (struct json){ .type = type };
+	*json = (struct json){ .kind = kind };
 	return json;
 }
 
-struct json *json_null(void)
+struct json *json_new_null(void)
 {
-	return json_new(JSON_NULL);
+	return json_new(JSON_KIND_NULL);
 }
 
-struct json *json_bool(bool value)
+struct json *json_new_bool(bool value)
 {
-	struct json *json = json_new(JSON_BOOL);
+	struct json *json = json_new(JSON_KIND_BOOL);
 
 	json->boolean = value;
 	return json;
 }
 
-struct json *json_u64(uint64_t value)
+struct json *json_new_u64(uint64_t value)
 {
-	struct json *json = json_new(JSON_NUMBER);
+	struct json *json = json_new(JSON_KIND_NUMBER);
 
 	json->text = xasprintf("%" PRIu64, value);
 	return json;
 }
 
-struct json *json_i64(int64_t value)
+struct json *json_new_i64(int64_t value)
 {
-	struct json *json = json_new(JSON_NUMBER);
+	struct json *json = json_new(JSON_KIND_NUMBER);
 
 	json->text = xasprintf("%" PRId64, value);
 	return json;
 }
 
-struct json *json_double(double value)
+struct json *json_new_double(double value)
 {
 	struct json *json;
 
 	if (!isfinite(value)) /* JSON has no word for these */
-		return json_null();
-	json = json_new(JSON_NUMBER);
+		return json_new_null();
+	json = json_new(JSON_KIND_NUMBER);
 	json->text = xasprintf("%.6g", value);
 	return json;
 }
 
-struct json *json_string(const char *value)
+struct json *json_new_string(const char *value)
 {
-	return json_bytes(value, strlen(value));
+	return json_new_bytes(value, strlen(value));
 }
 
-struct json *json_bytes(const char *bytes, size_t n)
+struct json *json_new_bytes(const char *bytes, size_t n)
 {
 	static const char replacement[] = "\xef\xbf\xbd";
-	struct json *json = json_new(JSON_STRING);
+	struct json *json = json_new(JSON_KIND_STRING);
 	/* The replacement is the longest that one byte becomes. */
 	char *out = json->text = xrealloc(NULL, n + 1, sizeof(replacement));
 
@@ -82,14 +82,14 @@ struct json *json_bytes(const char *bytes, size_t n)
 	return json;
 }
 
-struct json *json_array(void)
+struct json *json_new_array(void)
 {
-	return json_new(JSON_ARRAY);
+	return json_new(JSON_KIND_ARRAY);
 }
 
-struct json *json_object(void)
+struct json *json_new_object(void)
 {
-	return json_new(JSON_OBJECT);
+	return json_new(JSON_KIND_OBJECT);
 }
 
 struct json *json_append(struct json *array, struct json *value)
@@ -156,7 +156,7 @@ static void print_string(const char *s, FILE *f)
 static bool is_flat(const struct json *json)
 {
 	for (size_t i = 0; i < json->n; i++)
-		if (json->items[i]->type >= JSON_ARRAY)
+		if (json->items[i]->kind >= JSON_KIND_ARRAY)
 			return false;
 	return true;
 }
@@ -168,25 +168,25 @@ static void new_line(unsigned depth, FILE *f)
 
 static void print(const struct json *json, enum json_style style, unsigned depth, FILE *f)
 {
-	bool object = json->type == JSON_OBJECT;
+	bool object = json->kind == JSON_KIND_OBJECT;
 	/* Pretty: lists of plain values stay on one line, for they are read as one. */
 	bool lines = style == JSON_PRETTY && json->n && (object || !is_flat(json));
 
-	switch (json->type) {
-	case JSON_NULL:
+	switch (json->kind) {
+	case JSON_KIND_NULL:
 		fputs("null", f);
 		return;
-	case JSON_BOOL:
+	case JSON_KIND_BOOL:
 		fputs(json->boolean ? "true" : "false", f);
 		return;
-	case JSON_NUMBER:
+	case JSON_KIND_NUMBER:
 		fputs(json->text, f);
 		return;
-	case JSON_STRING:
+	case JSON_KIND_STRING:
 		print_string(json->text, f);
 		return;
-	case JSON_ARRAY:
-	case JSON_OBJECT:
+	case JSON_KIND_ARRAY:
+	case JSON_KIND_OBJECT:
 		break;
 	}
 	fputc(object ? '{' : '[', f);

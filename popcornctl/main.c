@@ -268,7 +268,7 @@ static int set_option(struct command_line *line, const struct option_info *optio
 		arguments->quiet = true;
 		return 0;
 	case OPTION_CPUS:
-		if (parse_cpus(value, &count, &text) < 0)
+		if (parse_cpu_wish(value, &count, &text) < 0)
 			return bad_value(option, value,
 					 "is not a number of CPUs (2) nor a list of them (2-3,7)");
 		return text ? popcorn_boot_options_set_cpus(arguments->boot, text)

@@ -28,7 +28,7 @@ uint64_t json_get_u64(const struct json *object, const char *key)
 {
 	const struct json *value = json_get(object, key);
 
-	return value && value->type == JSON_NUMBER ? strtoull(value->text, NULL, 10) : 0;
+	return value && value->kind == JSON_KIND_NUMBER ? strtoull(value->text, NULL, 10) : 0;
 }
 
 bool is_utf8(void)
@@ -242,8 +242,8 @@ void table_print(const struct json *rows, const struct column *columns, size_t n
 
 struct json *kernel_json(const struct popcorn_kernel *kernel)
 {
-	struct json *json = json_object(), *cpus = json_array(), *ranges = json_array();
-	struct json *steps = json_array(), *history = json_array();
+	struct json *json = json_new_object(), *cpus = json_new_array(), *ranges = json_new_array();
+	struct json *steps = json_new_array(), *history = json_new_array();
 	const char *step, *state, *reason, *text;
 	uint64_t start, length, usec;
 	const uint32_t *cpu;
@@ -252,51 +252,51 @@ struct json *kernel_json(const struct popcorn_kernel *kernel)
 
 	n = popcorn_kernel_get_cpus(kernel, &cpu);
 	for (size_t i = 0; i < n; i++)
-		json_append(cpus, json_u64(cpu[i]));
+		json_append(cpus, json_new_u64(cpu[i]));
 	for (size_t i = 0; popcorn_kernel_get_memory_range(kernel, i, &start, &length, &node) > 0;
 	     i++) {
-		struct json *range = json_object();
+		struct json *range = json_new_object();
 
-		json_set(range, "start", json_u64(start));
-		json_set(range, "length", json_u64(length));
-		json_set(range, "node", json_u64(node));
+		json_set(range, "start", json_new_u64(start));
+		json_set(range, "length", json_new_u64(length));
+		json_set(range, "node", json_new_u64(node));
 		json_append(ranges, range);
 	}
 	for (size_t i = 0; popcorn_kernel_get_boot_step(kernel, i, &step, &usec) > 0; i++) {
-		struct json *object = json_object();
+		struct json *object = json_new_object();
 
-		json_set(object, "step", json_string(step));
-		json_set(object, "usec", json_u64(usec));
+		json_set(object, "step", json_new_string(step));
+		json_set(object, "usec", json_new_u64(usec));
 		json_append(steps, object);
 	}
 	for (size_t i = 0; popcorn_kernel_get_history(kernel, i, &usec, &state, &reason, &text) > 0;
 	     i++) {
-		struct json *change = json_object();
+		struct json *change = json_new_object();
 
-		json_set(change, "time", json_u64(usec));
-		json_set(change, "state", json_string(state));
-		json_set(change, "reason", json_string(reason));
-		json_set(change, "text", json_string(text));
+		json_set(change, "time", json_new_u64(usec));
+		json_set(change, "state", json_new_string(state));
+		json_set(change, "reason", json_new_string(reason));
+		json_set(change, "text", json_new_string(text));
 		json_append(history, change);
 	}
 
-	json_set(json, "name", json_string(popcorn_kernel_get_name(kernel)));
-	json_set(json, "id", json_u64(popcorn_kernel_get_id(kernel)));
-	json_set(json, "state", json_string(popcorn_kernel_get_state(kernel)));
-	json_set(json, "reason", json_string(popcorn_kernel_get_reason(kernel)));
-	json_set(json, "reason_text", json_string(popcorn_kernel_get_reason_text(kernel)));
+	json_set(json, "name", json_new_string(popcorn_kernel_get_name(kernel)));
+	json_set(json, "id", json_new_u64(popcorn_kernel_get_id(kernel)));
+	json_set(json, "state", json_new_string(popcorn_kernel_get_state(kernel)));
+	json_set(json, "reason", json_new_string(popcorn_kernel_get_reason(kernel)));
+	json_set(json, "reason_text", json_new_string(popcorn_kernel_get_reason_text(kernel)));
 	json_set(json, "cpus", cpus);
-	json_set(json, "memory", json_u64(popcorn_kernel_get_memory(kernel)));
+	json_set(json, "memory", json_new_u64(popcorn_kernel_get_memory(kernel)));
 	json_set(json, "memory_ranges", ranges);
-	json_set(json, "image", json_string(popcorn_kernel_get_image(kernel)));
-	json_set(json, "initrd", json_string(popcorn_kernel_get_initrd(kernel)));
-	json_set(json, "command_line", json_string(popcorn_kernel_get_command_line(kernel)));
-	json_set(json, "version", json_string(popcorn_kernel_get_version(kernel)));
-	json_set(json, "uptime_usec", json_u64(popcorn_kernel_get_uptime(kernel)));
-	json_set(json, "boot_time", json_u64(popcorn_kernel_get_boot_time(kernel)));
-	json_set(json, "restart", json_string(popcorn_kernel_get_restart(kernel)));
-	json_set(json, "unit", json_string(popcorn_kernel_get_unit(kernel)));
-	json_set(json, "job", json_u64(popcorn_kernel_get_job(kernel)));
+	json_set(json, "image", json_new_string(popcorn_kernel_get_image(kernel)));
+	json_set(json, "initrd", json_new_string(popcorn_kernel_get_initrd(kernel)));
+	json_set(json, "command_line", json_new_string(popcorn_kernel_get_command_line(kernel)));
+	json_set(json, "version", json_new_string(popcorn_kernel_get_version(kernel)));
+	json_set(json, "uptime_usec", json_new_u64(popcorn_kernel_get_uptime(kernel)));
+	json_set(json, "boot_time", json_new_u64(popcorn_kernel_get_boot_time(kernel)));
+	json_set(json, "restart", json_new_string(popcorn_kernel_get_restart(kernel)));
+	json_set(json, "unit", json_new_string(popcorn_kernel_get_unit(kernel)));
+	json_set(json, "job", json_new_u64(popcorn_kernel_get_job(kernel)));
 	json_set(json, "boot_steps", steps);
 	json_set(json, "history", history);
 	return json;

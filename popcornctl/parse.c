@@ -104,7 +104,7 @@ int parse_size(const char *s, uint64_t *ret)
 	return 0;
 }
 
-int parse_cpus(const char *s, uint32_t *ret_count, char **ret_list)
+int parse_cpu_wish(const char *s, uint32_t *ret_count, char **ret_list)
 {
 	_cleanup_free_ bool *set = NULL;
 	_cleanup_free_ char *list = NULL;

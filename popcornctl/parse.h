@@ -11,7 +11,7 @@ int parse_size(const char *s, uint64_t *ret);
  * A plain number is how many: *@ret_count, and *@ret_list NULL. Anything else is which ones:
  * "2-3", "2,5-7", "2-2" or "2,": a list in ascending order with ranges joined, malloc'ed.
  */
-int parse_cpus(const char *s, uint32_t *ret_count, char **ret_list);
+int parse_cpu_wish(const char *s, uint32_t *ret_count, char **ret_list);
 /* Seconds, or a number with ms, s, min or h behind it. */
 int parse_timespan(const char *s, uint64_t *ret_usec);
 int parse_u32(const char *s, uint32_t *ret);

@@ -81,7 +81,7 @@ bool use_color(int fd)
 	return isatty(fd) && !(no_color && *no_color) && term && strcmp(term, "dumb");
 }
 
-uint64_t now_usec(int clock)
+uint64_t clock_usec(int clock)
 {
 	struct timespec now;
 

@@ -54,4 +54,4 @@ int complain_last(struct popcorn *popcorn, const char *what);
 const char *short_error(const char *name);
 
 bool use_color(int fd);
-uint64_t now_usec(int clock);
+uint64_t clock_usec(int clock);

@@ -77,7 +77,7 @@ struct console {
 /* true: the escape sequence is complete. */
 static bool count_escape(struct console *console, char c)
 {
-	uint64_t now = now_usec(CLOCK_MONOTONIC);
+	uint64_t now = clock_usec(CLOCK_MONOTONIC);
 
 	if (c != ESCAPE_BYTE) {
 		memset(console->escapes, 0, sizeof(console->escapes));
@@ -293,10 +293,10 @@ static void print_lines(const struct arguments *arguments, const struct tail *ta
 
 static struct json *line_json(const char *name, const char *line, size_t n)
 {
-	struct json *json = json_object();
+	struct json *json = json_new_object();
 
-	json_set(json, "name", json_string(name));
-	json_set(json, "line", json_bytes(line, n && line[n - 1] == '\r' ? n - 1 : n));
+	json_set(json, "name", json_new_string(name));
+	json_set(json, "line", json_new_bytes(line, n && line[n - 1] == '\r' ? n - 1 : n));
 	return json;
 }
 
@@ -396,17 +396,17 @@ int verb_log(struct popcorn *popcorn, const struct arguments *arguments)
 	} else if (r >= 0 && arguments->json && arguments->follow) {
 		print_json_lines(name, &tail, true);
 	} else if (r >= 0 && arguments->json) {
-		struct json *json = json_object(), *lines = json_array();
+		struct json *json = json_new_object(), *lines = json_new_array();
 		const char *p = tail.text, *end = p + tail.n;
 
 		while (p < end) {
 			const char *stop = memchr(p, '\n', end - p);
 			size_t n = (stop ? stop : end) - p;
 
-			json_append(lines, json_bytes(p, n && p[n - 1] == '\r' ? n - 1 : n));
+			json_append(lines, json_new_bytes(p, n && p[n - 1] == '\r' ? n - 1 : n));
 			p += n + 1;
 		}
-		json_set(json, "name", json_string(name));
+		json_set(json, "name", json_new_string(name));
 		json_set(json, "lines", lines);
 		json_print(json, arguments->json, stdout);
 		json_free(json);

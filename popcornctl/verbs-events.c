@@ -28,25 +28,26 @@ static struct json *event_json(const struct popcorn_event *event)
 
 	if ((size_t)type >= sizeof(names) / sizeof(names[0]) || !names[type])
 		return NULL;
-	json = json_object();
-	json_set(json, "time", json_u64(popcorn_event_get_time(event)));
-	json_set(json, "event", json_string(names[type]));
+	json = json_new_object();
+	json_set(json, "time", json_new_u64(popcorn_event_get_time(event)));
+	json_set(json, "event", json_new_string(names[type]));
 	if (type < POPCORN_EVENT_DAEMON_APPEARED)
-		json_set(json, "name", json_string(popcorn_event_get_name(event)));
+		json_set(json, "name", json_new_string(popcorn_event_get_name(event)));
 	if (type == POPCORN_EVENT_STATE_CHANGED) {
-		json_set(json, "old", json_string(popcorn_event_get_old_state(event)));
-		json_set(json, "new", json_string(popcorn_event_get_state(event)));
-		json_set(json, "reason", json_string(popcorn_event_get_reason(event)));
-		json_set(json, "text", json_string(popcorn_event_get_text(event)));
+		json_set(json, "old", json_new_string(popcorn_event_get_old_state(event)));
+		json_set(json, "new", json_new_string(popcorn_event_get_state(event)));
+		json_set(json, "reason", json_new_string(popcorn_event_get_reason(event)));
+		json_set(json, "text", json_new_string(popcorn_event_get_text(event)));
 	}
 	if (type == POPCORN_EVENT_JOB_NEW || type == POPCORN_EVENT_JOB_REMOVED)
-		json_set(json, "job", json_u64(popcorn_event_get_job(event)));
+		json_set(json, "job", json_new_u64(popcorn_event_get_job(event)));
 	if (type == POPCORN_EVENT_JOB_NEW)
-		json_set(json, "type", json_string(popcorn_event_get_job_type(event)));
+		json_set(json, "type", json_new_string(popcorn_event_get_job_type(event)));
 	if (type == POPCORN_EVENT_JOB_REMOVED) {
-		json_set(json, "result", json_string(popcorn_event_get_result(event)));
-		json_set(json, "error", json_string(short_error(popcorn_event_get_error(event))));
-		json_set(json, "text", json_string(popcorn_event_get_text(event)));
+		json_set(json, "result", json_new_string(popcorn_event_get_result(event)));
+		json_set(json, "error",
+			 json_new_string(short_error(popcorn_event_get_error(event))));
+		json_set(json, "text", json_new_string(popcorn_event_get_text(event)));
 	}
 	return json;
 }
@@ -124,7 +125,7 @@ static int wait_for_message(struct popcorn *popcorn)
 	if (fds[0].fd < 0 || events < 0 || r < 0)
 		return -ECONNRESET;
 	fds[0].events = events;
-	now = now_usec(CLOCK_MONOTONIC);
+	now = clock_usec(CLOCK_MONOTONIC);
 	until = until > now ? until - now : 0;
 	timeout = (struct timespec){ .tv_sec = until / 1000000, .tv_nsec = until % 1000000 * 1000 };
 	if (ppoll(fds, 2, &timeout, NULL) < 0)

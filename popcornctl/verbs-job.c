@@ -65,7 +65,7 @@ static void draw(struct progress *progress, const char *step)
 	if (quiet)
 		return;
 	if (progress->line) {
-		uint64_t ms = (now_usec(CLOCK_MONOTONIC) - progress->start) / 1000;
+		uint64_t ms = (clock_usec(CLOCK_MONOTONIC) - progress->start) / 1000;
 
 		fprintf(stderr, "\r%s %s: %s%s%" PRIu64 ".%" PRIu64 " s\033[K",
 			progress->cancelling ? "Undoing" : progress->doing, progress->name, step,
@@ -129,7 +129,7 @@ static int progress_open(struct progress *progress)
 	sigset_t signals;
 
 	progress->line = isatty(STDERR_FILENO) && term && strcmp(term, "dumb");
-	progress->start = now_usec(CLOCK_MONOTONIC);
+	progress->start = clock_usec(CLOCK_MONOTONIC);
 	progress->step = xstrdup("");
 
 	sigemptyset(&signals);
@@ -164,13 +164,13 @@ static void progress_close(struct progress *progress)
 static struct json *result_json(const char *type, const char *name, uint32_t job,
 				const char *result)
 {
-	struct json *json = json_object();
+	struct json *json = json_new_object();
 
-	json_set(json, "type", json_string(type));
-	json_set(json, "name", json_string(name));
+	json_set(json, "type", json_new_string(type));
+	json_set(json, "name", json_new_string(name));
 	if (job)
-		json_set(json, "job", json_u64(job));
-	json_set(json, "result", json_string(result));
+		json_set(json, "job", json_new_u64(job));
+	json_set(json, "result", json_new_string(result));
 	return json;
 }
 
@@ -181,8 +181,8 @@ static int report_failure(struct popcorn *popcorn, const char *type, const char 
 	_cleanup_free_ char *what = xasprintf("%s %s", type, name);
 	struct json *json = result_json(type, name, job, cancelled ? "cancelled" : "failed");
 
-	json_set(json, "error", json_string(short_error(popcorn_last_error_name(popcorn))));
-	json_set(json, "text", json_string(popcorn_last_error_text(popcorn)));
+	json_set(json, "error", json_new_string(short_error(popcorn_last_error_name(popcorn))));
+	json_set(json, "text", json_new_string(popcorn_last_error_text(popcorn)));
 	json_append(results, json);
 	return complain_last(popcorn, what);
 }
@@ -256,7 +256,7 @@ static int follow(struct popcorn *popcorn, const struct arguments *arguments,
 		json_set(json, "kernel", kernel_json(kernel));
 	json_append(results, json);
 	if (!arguments->json && !arguments->quiet)
-		say_done(arguments, type, name, kernel, now_usec(CLOCK_MONOTONIC) - start);
+		say_done(arguments, type, name, kernel, clock_usec(CLOCK_MONOTONIC) - start);
 	return EXIT_DONE;
 }
 
@@ -273,8 +273,8 @@ static void say_queued(const struct arguments *arguments, struct popcorn_job *jo
 int verb_boot(struct popcorn *popcorn, const struct arguments *arguments)
 {
 	_cleanup_(job_freep) struct popcorn_job *job = NULL;
-	_cleanup_(json_freep) struct json *results = json_array();
-	uint64_t start = now_usec(CLOCK_MONOTONIC);
+	_cleanup_(json_freep) struct json *results = json_new_array();
+	uint64_t start = clock_usec(CLOCK_MONOTONIC);
 	const char *name = arguments->names[0];
 	int code = EXIT_DONE;
 
@@ -296,10 +296,10 @@ typedef int (*start_function)(struct popcorn *popcorn, const char *name,
 static int for_each_name(struct popcorn *popcorn, const struct arguments *arguments,
 			 const char *type, start_function start_job)
 {
-	_cleanup_(json_freep) struct json *results = json_array();
+	_cleanup_(json_freep) struct json *results = json_new_array();
 	_cleanup_free_ struct popcorn_job **jobs =
 		xrealloc(NULL, arguments->n_names, sizeof(*jobs));
-	uint64_t start = now_usec(CLOCK_MONOTONIC);
+	uint64_t start = clock_usec(CLOCK_MONOTONIC);
 	int code = EXIT_DONE;
 
 	for (size_t i = 0; i < arguments->n_names; i++) {
@@ -361,9 +361,9 @@ int verb_release(struct popcorn *popcorn, const struct arguments *arguments)
 int verb_cancel(struct popcorn *popcorn, const struct arguments *arguments)
 {
 	_cleanup_free_ char *what = xasprintf("cancel %s", arguments->names[0]);
-	_cleanup_(json_freep) struct json *results = json_array();
+	_cleanup_(json_freep) struct json *results = json_new_array();
 	_cleanup_(job_freep) struct popcorn_job *job = NULL;
-	uint64_t start = now_usec(CLOCK_MONOTONIC);
+	uint64_t start = clock_usec(CLOCK_MONOTONIC);
 	uint32_t id = strtoul(arguments->names[0], NULL, 10);
 	_cleanup_free_ char *name = NULL, *type = NULL;
 	struct progress progress = { .arguments = arguments, .doing = "Undoing" };

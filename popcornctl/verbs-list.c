@@ -99,7 +99,7 @@ static void print_legend(struct popcorn *popcorn, size_t n)
 int verb_list(struct popcorn *popcorn, const struct arguments *arguments)
 {
 	_cleanup_(kernels_freep) struct popcorn_kernel **kernels = NULL;
-	_cleanup_(json_freep) struct json *rows = json_array();
+	_cleanup_(json_freep) struct json *rows = json_new_array();
 	size_t n;
 
 	if (popcorn_list_kernels(popcorn, &kernels, &n) < 0)
@@ -218,7 +218,7 @@ static void print_status(const struct json *kernel, const struct tail *console)
 		printf(" (%s)", reason);
 	if (history->n) {
 		uint64_t since = json_get_u64(history->items[history->n - 1], "time");
-		uint64_t now = now_usec(CLOCK_REALTIME);
+		uint64_t now = clock_usec(CLOCK_REALTIME);
 		_cleanup_free_ char *time = format_time(since, TIME_FULL);
 		_cleanup_free_ char *span = format_span(now > since ? now - since : 0);
 
@@ -249,14 +249,14 @@ static void print_status(const struct json *kernel, const struct tail *console)
 
 static struct json *lines_json(const struct tail *console)
 {
-	struct json *lines = json_array();
+	struct json *lines = json_new_array();
 	const char *p = console->text, *end = p + console->n;
 
 	while (p < end) {
 		const char *stop = memchr(p, '\n', end - p);
 		size_t n = (stop ? stop : end) - p;
 
-		json_append(lines, json_bytes(p, n && p[n - 1] == '\r' ? n - 1 : n));
+		json_append(lines, json_new_bytes(p, n && p[n - 1] == '\r' ? n - 1 : n));
 		p += n + 1;
 	}
 	return lines;
@@ -291,7 +291,7 @@ static void show_one(struct popcorn *popcorn, const struct arguments *arguments,
 
 int verb_status(struct popcorn *popcorn, const struct arguments *arguments)
 {
-	_cleanup_(json_freep) struct json *all = json_array();
+	_cleanup_(json_freep) struct json *all = json_new_array();
 	int code = EXIT_DONE;
 	bool shown = false;
 

@@ -33,29 +33,29 @@ static struct json *read_value(sd_bus_message *m)
 	case SD_BUS_TYPE_STRING:
 	case SD_BUS_TYPE_OBJECT_PATH:
 	case SD_BUS_TYPE_SIGNATURE:
-		return sd_bus_message_read_basic(m, type, &s) < 0 ? NULL : json_string(s);
+		return sd_bus_message_read_basic(m, type, &s) < 0 ? NULL : json_new_string(s);
 	case SD_BUS_TYPE_BYTE:
-		return sd_bus_message_read_basic(m, type, &v.y) < 0 ? NULL : json_u64(v.y);
+		return sd_bus_message_read_basic(m, type, &v.y) < 0 ? NULL : json_new_u64(v.y);
 	case SD_BUS_TYPE_BOOLEAN:
-		return sd_bus_message_read_basic(m, type, &v.b) < 0 ? NULL : json_bool(v.b);
+		return sd_bus_message_read_basic(m, type, &v.b) < 0 ? NULL : json_new_bool(v.b);
 	case SD_BUS_TYPE_INT16:
-		return sd_bus_message_read_basic(m, type, &v.n) < 0 ? NULL : json_i64(v.n);
+		return sd_bus_message_read_basic(m, type, &v.n) < 0 ? NULL : json_new_i64(v.n);
 	case SD_BUS_TYPE_UINT16:
-		return sd_bus_message_read_basic(m, type, &v.q) < 0 ? NULL : json_u64(v.q);
+		return sd_bus_message_read_basic(m, type, &v.q) < 0 ? NULL : json_new_u64(v.q);
 	case SD_BUS_TYPE_INT32:
-		return sd_bus_message_read_basic(m, type, &v.i) < 0 ? NULL : json_i64(v.i);
+		return sd_bus_message_read_basic(m, type, &v.i) < 0 ? NULL : json_new_i64(v.i);
 	case SD_BUS_TYPE_UINT32:
-		return sd_bus_message_read_basic(m, type, &v.u) < 0 ? NULL : json_u64(v.u);
+		return sd_bus_message_read_basic(m, type, &v.u) < 0 ? NULL : json_new_u64(v.u);
 	case SD_BUS_TYPE_INT64:
-		return sd_bus_message_read_basic(m, type, &v.x) < 0 ? NULL : json_i64(v.x);
+		return sd_bus_message_read_basic(m, type, &v.x) < 0 ? NULL : json_new_i64(v.x);
 	case SD_BUS_TYPE_UINT64:
-		return sd_bus_message_read_basic(m, type, &v.t) < 0 ? NULL : json_u64(v.t);
+		return sd_bus_message_read_basic(m, type, &v.t) < 0 ? NULL : json_new_u64(v.t);
 	case SD_BUS_TYPE_DOUBLE:
-		return sd_bus_message_read_basic(m, type, &v.d) < 0 ? NULL : json_double(v.d);
+		return sd_bus_message_read_basic(m, type, &v.d) < 0 ? NULL : json_new_double(v.d);
 	case SD_BUS_TYPE_ARRAY:
 	case SD_BUS_TYPE_STRUCT:
 	case SD_BUS_TYPE_VARIANT: {
-		struct json *array = json_array(), *value;
+		struct json *array = json_new_array(), *value;
 		int r;
 
 		if (sd_bus_message_enter_container(m, type, contents) < 0)
@@ -103,16 +103,16 @@ static int read_properties(sd_bus_message *m, struct json *object)
 /* One line, with what would end the line or hide in it escaped as in C. */
 static void print_plain(const struct json *value)
 {
-	switch (value->type) {
-	case JSON_NULL:
+	switch (value->kind) {
+	case JSON_KIND_NULL:
 		break;
-	case JSON_BOOL:
+	case JSON_KIND_BOOL:
 		fputs(value->boolean ? "yes" : "no", stdout);
 		break;
-	case JSON_NUMBER:
+	case JSON_KIND_NUMBER:
 		fputs(value->text, stdout);
 		break;
-	case JSON_STRING:
+	case JSON_KIND_STRING:
 		for (const unsigned char *p = (const unsigned char *)value->text; *p; p++) {
 			if (*p == '\n')
 				fputs("\\n", stdout);
@@ -124,8 +124,8 @@ static void print_plain(const struct json *value)
 				putchar(*p);
 		}
 		break;
-	case JSON_ARRAY:
-	case JSON_OBJECT:
+	case JSON_KIND_ARRAY:
+	case JSON_KIND_OBJECT:
 		for (size_t i = 0; i < value->n; i++) {
 			if (i)
 				putchar(' ');
@@ -137,7 +137,8 @@ static void print_plain(const struct json *value)
 
 static void print_property(const char *name, const struct json *value)
 {
-	bool structs = value->type == JSON_ARRAY && value->n && value->items[0]->type == JSON_ARRAY;
+	bool structs = value->kind == JSON_KIND_ARRAY && value->n &&
+		       value->items[0]->kind == JSON_KIND_ARRAY;
 
 	/* A list of structures is one line for each. */
 	for (size_t i = 0; i < (structs ? value->n : 1); i++) {
@@ -152,7 +153,7 @@ static int show(struct popcorn *popcorn, const struct arguments *arguments, cons
 	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
 	_cleanup_(kernel_freep) struct popcorn_kernel *kernel = NULL;
-	_cleanup_(json_freep) struct json *all = json_object(), *chosen = json_object();
+	_cleanup_(json_freep) struct json *all = json_new_object(), *chosen = json_new_object();
 	const char *path = "/org/popcornlinux/Popcorn1", *interface = BUS_NAME ".Manager";
 	uint64_t memory;
 	uint32_t cpus;
@@ -185,11 +186,11 @@ static int show(struct popcorn *popcorn, const struct arguments *arguments, cons
 			if (strcmp(all->keys[j], name))
 				continue;
 			found = true;
-			if (all->items[j]->type == JSON_NULL)
+			if (all->items[j]->kind == JSON_KIND_NULL)
 				break;
 			json_set(chosen, name, all->items[j]);
 			/* It has gone over to the chosen ones. */
-			all->items[j] = json_null();
+			all->items[j] = json_new_null();
 		}
 		if (!found) {
 			complain(what,

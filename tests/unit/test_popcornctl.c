@@ -90,7 +90,7 @@ START_TEST(test_cpus)
 		uint32_t count = 77;
 		char *list = NULL;
 
-		ck_assert_msg(parse_cpus(cases[i].text, &count, &list) == cases[i].r, "%s",
+		ck_assert_msg(parse_cpu_wish(cases[i].text, &count, &list) == cases[i].r, "%s",
 			      cases[i].text);
 		ck_assert_uint_eq(count, cases[i].r ? 77 : cases[i].count);
 		ck_assert_pstr_eq(list, cases[i].list);
@@ -157,20 +157,21 @@ static char *print_to_string(const struct json *json, enum json_style style)
 
 START_TEST(test_json)
 {
-	struct json *json = json_object(), *list = json_array(), *deep = json_array();
+	struct json *json = json_new_object(), *list = json_new_array(), *deep = json_new_array();
 	char *text;
 
-	json_append(list, json_u64(UINT64_MAX));
-	json_append(list, json_i64(INT64_MIN));
-	json_append(list, json_double(NAN));
-	json_append(list, json_bool(true));
+	json_append(list, json_new_u64(UINT64_MAX));
+	json_append(list, json_new_i64(INT64_MIN));
+	json_append(list, json_new_double(NAN));
+	json_append(list, json_new_bool(true));
 	json_set(json, "list", list);
-	json_append(deep, json_object());
-	json_append(deep, json_array());
+	json_append(deep, json_new_object());
+	json_append(deep, json_new_array());
 	json_set(json, "deep", deep);
-	json_set(json, "a\"\\", json_string("tab\t nl\n cr\r esc\033 del\177 ü"));
+	json_set(json, "a\"\\", json_new_string("tab\t nl\n cr\r esc\033 del\177 ü"));
 	/* Cut, too long, surrogate, above Unicode; a NUL. */
-	json_set(json, "bytes", json_bytes("a\xc3|\xc0\x80|\xed\xa0\x80|\xf4\x90\x80\x80|\0z", 17));
+	json_set(json, "bytes",
+		 json_new_bytes("a\xc3|\xc0\x80|\xed\xa0\x80|\xf4\x90\x80\x80|\0z", 17));
 	text = print_to_string(json, JSON_SHORT);
 	ck_assert_str_eq(text, "{\"list\":[18446744073709551615,-9223372036854775808,null,true],"
 			       "\"deep\":[{},[]],"
@@ -180,13 +181,14 @@ START_TEST(test_json)
 	free(text);
 	json_free(json);
 
-	json = json_append(json_array(),
-			   json_set(json_object(), "n", json_append(json_array(), json_null())));
+	json = json_append(
+		json_new_array(),
+		json_set(json_new_object(), "n", json_append(json_new_array(), json_new_null())));
 	text = print_to_string(json, JSON_PRETTY);
 	ck_assert_str_eq(text, "[\n  {\n    \"n\": [null]\n  }\n]\n");
 	free(text);
 	json_free(json);
-	json = json_array();
+	json = json_new_array();
 	text = print_to_string(json, JSON_PRETTY);
 	ck_assert_str_eq(text, "[]\n");
 	free(text);
@@ -211,7 +213,7 @@ START_TEST(test_format)
 		{ 3725000000, "3.4G", "1h 2min" },
 		{ 1500000, "1.4M", "1.5 s" },
 	};
-	struct json *cpus = json_array();
+	struct json *cpus = json_new_array();
 	char *text;
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -226,7 +228,7 @@ START_TEST(test_format)
 	ck_assert_str_eq(text, "");
 	free(text);
 	for (uint64_t i = 0; i < 6; i++)
-		json_append(cpus, json_u64((const uint64_t[]){ 5, 2, 3, 4, 9, 8 }[i]));
+		json_append(cpus, json_new_u64((const uint64_t[]){ 5, 2, 3, 4, 9, 8 }[i]));
 	text = format_cpus(cpus);
 	ck_assert_str_eq(text, "5,2-4,9,8");
 	free(text);
