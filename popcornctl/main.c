@@ -24,25 +24,29 @@ struct verb {
 	int (*run)(struct popcorn *popcorn, const struct arguments *arguments);
 	bool authorize; /* popcornd lets not everybody do it, and may ask for a password */
 	const char *help;
+	/* Whether what is asked for needs no popcornd; then run() gets no connection. NULL: never */
+	bool (*is_local)(const struct arguments *arguments);
 };
 
 /* The first one is what popcornctl does when not told what. */
 static const struct verb verbs[] = {
-	{ "list", "", 0, 0, verb_list, false, "List all kernels" },
+	{ "list", "", 0, 0, verb_list, false, "List all kernels", NULL },
 	{ "status", "[NAME...]", 0, MANY, verb_status, false,
-	  "Show all about kernels, with history and the end of their consoles" },
+	  "Show all about kernels, with history and the end of their consoles", NULL },
 	{ "show", "[NAME]", 0, 1, verb_show, false,
-	  "Show the properties of a kernel, or of popcornd" },
-	{ "boot", "NAME", 1, 1, verb_boot, true, "Boot a kernel" },
-	{ "stop", "NAME...", 1, MANY, verb_stop, true,
-	  "Have kernels shut down, and take all back" },
-	{ "kill", "NAME...", 1, MANY, verb_kill, true, "Stop the CPUs of kernels at once" },
+	  "Show the properties of a kernel, or of popcornd", NULL },
+	{ "boot", "NAME", 1, 1, verb_boot, true, "Boot a kernel", NULL },
+	{ "stop", "NAME...", 1, MANY, verb_stop, true, "Have kernels shut down, and take all back",
+	  NULL },
+	{ "kill", "NAME...", 1, MANY, verb_kill, true, "Stop the CPUs of kernels at once", NULL },
 	{ "release", "NAME...", 1, MANY, verb_release, true,
-	  "Forget kernels that have ended, and take back what they hold" },
-	{ "cancel", "JOB", 1, 1, verb_cancel, true, "Make a job give up and undo what it did" },
-	{ "console", "NAME", 1, 1, verb_console, true, "Attach to the console of a kernel" },
-	{ "log", "NAME", 1, 1, verb_log, true, "Show what a kernel wrote to its console" },
-	{ "events", "", 0, 0, verb_events, false, "Show what happens to kernels, as it happens" },
+	  "Forget kernels that have ended, and take back what they hold", NULL },
+	{ "cancel", "JOB", 1, 1, verb_cancel, true, "Make a job give up and undo what it did",
+	  NULL },
+	{ "console", "NAME", 1, 1, verb_console, true, "Attach to the console of a kernel", NULL },
+	{ "log", "NAME", 1, 1, verb_log, true, "Show what a kernel wrote to its console", NULL },
+	{ "events", "", 0, 0, verb_events, false, "Show what happens to kernels, as it happens",
+	  NULL },
 };
 #define NR_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
@@ -449,9 +453,12 @@ static int parse(struct command_line *line, int argc, char **argv)
 
 static int run(const struct command_line *line)
 {
-	struct popcorn *popcorn = popcorn_new();
+	struct popcorn *popcorn;
 	int code;
 
+	if (line->verb->is_local && line->verb->is_local(&line->arguments))
+		return line->verb->run(NULL, &line->arguments);
+	popcorn = popcorn_new();
 	if (!popcorn) {
 		complain(NULL, "out of memory");
 		return EXIT_FAILED;
