@@ -47,8 +47,20 @@ static const struct verb verbs[] = {
 	{ "log", "NAME", 1, 1, verb_log, true, "Show what a kernel wrote to its console", NULL },
 	{ "events", "", 0, 0, verb_events, false, "Show what happens to kernels, as it happens",
 	  NULL },
+	{ "policy", "[COMMAND...]", 0, MANY, verb_policy, false,
+	  "List, show or check the policies that say how machines are divided", policy_is_local },
 };
 #define NR_VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+/* Of verbs that have several, for --help. */
+static const struct {
+	const char *verb, *name, *names, *help;
+} commands[] = {
+	{ "policy", "list", "", "List all (when no command is given)" },
+	{ "policy", "show", "NAME|FILE", "Print the file" },
+	{ "policy", "verify", "[NAME|FILE...]", "Find mistakes in these, or in all" },
+};
+#define NR_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 enum option_id {
 	OPTION_HELP = 256, /* above all letters */
@@ -150,12 +162,22 @@ static void print_options(const struct verb *verb, bool global)
 static int help(const struct verb *verb)
 {
 	if (verb) {
+		size_t commands_shown = 0;
 		bool own = false;
 
 		for (size_t i = 0; i < NR_OPTIONS; i++)
 			own |= options[i].verbs && option_is_for(&options[i], verb);
 		printf("popcornctl %s%s%s%s\n\n%s.\n", verb->name, *verb->names ? " " : "",
 		       verb->names, own ? " [OPTION...]" : "", verb->help);
+		for (size_t i = 0; i < NR_COMMANDS; i++) {
+			_cleanup_free_ char *left =
+				xasprintf("%s %s", commands[i].name, commands[i].names);
+
+			if (strcmp(commands[i].verb, verb->name) != 0)
+				continue;
+			printf("%s  %-30s %s\n", commands_shown++ ? "" : "\nCommands:\n", left,
+			       commands[i].help);
+		}
 		if (own) {
 			puts("\nOptions:");
 			print_options(verb, false);
@@ -169,7 +191,7 @@ static int help(const struct verb *verb)
 			_cleanup_free_ char *left =
 				xasprintf("%s %s", verbs[i].name, verbs[i].names);
 
-			printf("  %-18s %s%s\n", left, verbs[i].help,
+			printf("  %-19s %s%s\n", left, verbs[i].help,
 			       i == 0 ? " (when no verb is given)" : "");
 		}
 		puts("\nOptions of every verb; 'popcornctl VERB --help' shows its own:");

@@ -55,3 +55,8 @@ int verb_cancel(struct popcorn *popcorn, const struct arguments *arguments);
 int verb_console(struct popcorn *popcorn, const struct arguments *arguments);
 int verb_log(struct popcorn *popcorn, const struct arguments *arguments);
 int verb_events(struct popcorn *popcorn, const struct arguments *arguments);
+int verb_policy(struct popcorn *popcorn, const struct arguments *arguments);
+bool policy_is_local(const struct arguments *arguments);
+
+/* Where policies are looked for, NULL-ended: POPCORN_POLICY_PATH, or those that are installed. */
+const char *const *policy_folders(void);

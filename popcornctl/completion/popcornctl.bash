@@ -28,8 +28,18 @@ __popcornctl_definitions() {
 	done
 }
 
+# Names of policies, which lie on this machine.
+__popcornctl_policies() {
+	local name _
+
+	popcornctl policy list --no-legend 2>/dev/null </dev/null |
+		while read -r name _; do
+			printf '%s\n' "$name"
+		done
+}
+
 _popcornctl() {
-	local verbs='list status show boot stop kill release cancel console log events'
+	local verbs='list status show boot stop kill release cancel console log events policy'
 	local global='--json --json=pretty --json=short --host --no-legend --no-pager --quiet --help --version'
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local verb='' words='' options='' i
@@ -102,6 +112,17 @@ _popcornctl() {
 	stop | kill) words=$(__popcornctl_kernels 'reserved loading booting running stopping') ;;
 	release) words=$(__popcornctl_kernels 'stopped crashed failed') ;;
 	status | show | console | log) words=$(__popcornctl_kernels '') ;;
+	policy)
+		if ((i + 1 == COMP_CWORD)); then
+			words='list show verify'
+		elif [[ $cur == */* && ${COMP_WORDS[i + 1]} =~ ^(show|verify)$ ]]; then
+			compopt -o filenames 2>/dev/null
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+			return
+		elif [[ ${COMP_WORDS[i + 1]} == verify ]] || ((i + 2 == COMP_CWORD)); then
+			[[ ${COMP_WORDS[i + 1]} == list ]] || words=$(__popcornctl_policies)
+		fi
+		;;
 	esac
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

@@ -78,6 +78,15 @@ is 'completion: values' "$(complete_line boot db0 --restart '')" 'no on-failure'
 is 'completion: JSON' "$(complete_line list --json = sh)" 'short'
 is 'completion: after --json=' "$(complete_line --json = short sta)" 'status'
 is 'completion: properties' "$(complete_line show db0 -p Cp)" 'Cpus'
+export POPCORN_POLICY_PATH=$source_root/policies
+is 'completion: policy' "$(complete_line policy '')" 'list show verify'
+is 'completion: policy show' "$(complete_line policy show per-)" 'per-core per-l3 per-node per-package'
+is 'completion: policy show: one' "$(complete_line policy show per-l3 '')" ''
+is 'completion: policy verify: several' "$(complete_line policy verify per-l3 i)" 'isolate-rt'
+is 'completion: policy verify: files' "$(complete_line policy verify "$source_root/policies/iso")" \
+	"$source_root/policies/isolate-rt.conf"
+is 'completion: policy list' "$(complete_line policy list '')" ''
+unset POPCORN_POLICY_PATH
 
 # The daemon that the tests use has the interface that is described.
 interface() {
