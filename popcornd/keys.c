@@ -168,58 +168,96 @@ static int scan_comment(struct scanner *scanner)
 }
 
 /*
- * Refuses what libconfig would read otherwise than it is written, or would take very long for, or
- * would do: @include reads other files, and ends the process if one is a folder.
+ * Whether a text may stand behind @last, the token before it, inside of @open. libconfig leaks one that
+ * stands elsewhere. If already what is before it is wrong, libconfig does not come that far.
+ */
+static bool text_may_follow(char last, char open)
+{
+	return last == '"' || last == '=' || last == '(' || last == '[' ||
+	       (last == ',' && (open == '(' || open == '['));
+}
+
+/*
+ * Refuses what libconfig would read otherwise than it is written, or would take very long for, or leaks
+ * memory over, or would do: @include reads other files, and ends the process if one is a folder.
  */
 static int scan(struct scanner *scanner)
 {
 	unsigned names[DEPTH_MAX + 1] = { 0 }, depth = 0;
-	int r;
+	/* What is open at each depth; the token before, where all that are no punctuation are alike. */
+	char open[DEPTH_MAX + 1] = { '{' }, last = ';';
+	int r = 0;
 
-	while (scanner->p < scanner->end) {
+	while (scanner->p < scanner->end && r == 0) {
 		char c = *scanner->p;
 
-		r = 0;
 		if (c == '"') {
+			if (!text_may_follow(last, open[depth]))
+				return bad_text(scanner, scanner->line,
+						"syntax error: no text can stand here; write key = "
+						"\"…\"; and in lists a comma between texts");
 			r = scan_string(scanner);
-		} else if (c == '#' ||
-			   (c == '/' && (scanner->p[1] == '/' || scanner->p[1] == '*'))) {
+			last = c;
+			continue;
+		}
+		if (c == '#' || (c == '/' && (scanner->p[1] == '/' || scanner->p[1] == '*'))) {
 			r = scan_comment(scanner);
-		} else if (is_letter(c)) {
+			continue;
+		}
+		if (is_letter(c)) {
 			while (is_letter(*scanner->p) || is_digit(*scanner->p, false) ||
 			       *scanner->p == '_' || *scanner->p == '-')
 				scanner->p++;
-		} else if (is_digit(c, false) || c == '+' || c == '-') {
+			last = 'a';
+			continue;
+		}
+		if (is_digit(c, false) || c == '+' || c == '-') {
 			r = scan_number(scanner);
-		} else {
-			if (c == '\n') {
-				scanner->line++;
-			} else if (c == '@') {
-				r = bad_text(
-					scanner, scanner->line,
+			last = 'a';
+			continue;
+		}
+		scanner->p++;
+		switch (c) {
+		case '\n':
+			scanner->line++;
+			continue;
+		case ' ':
+		case '\t':
+		case '\r':
+		case '\f':
+			continue;
+		case '@':
+			return bad_text(scanner, scanner->line,
 					"@include is not for this file; write here what it is to "
 					"include");
-			} else if (c == '{' || c == '(' || c == '[') {
-				if (++depth > DEPTH_MAX)
-					r = bad_text(scanner, scanner->line,
-						     "nested deeper than any key; close %c or "
-						     "leave it out",
-						     c);
-				else
-					names[depth] = 0;
-			} else if (c == '}' || c == ')' || c == ']') {
-				/* One too many is a syntax error, which libconfig finds. */
-				depth -= depth > 0;
-			} else if ((c == '=' || c == ':') && ++names[depth] > NAMES_MAX) {
-				r = bad_text(scanner, scanner->line,
-					     "more keys in one group than there are keys");
-			}
-			scanner->p++;
+		case '{':
+		case '(':
+		case '[':
+			if (++depth > DEPTH_MAX)
+				return bad_text(scanner, scanner->line,
+						"nested deeper than any key; close %c or leave it "
+						"out",
+						c);
+			names[depth] = 0;
+			open[depth] = c;
+			break;
+		case '}':
+		case ')':
+		case ']':
+			/* One too many is a syntax error, which libconfig finds. */
+			depth -= depth > 0;
+			break;
+		case ':':
+		case '=':
+			if (++names[depth] > NAMES_MAX)
+				return bad_text(scanner, scanner->line,
+						"more keys in one group than there are keys");
+			c = '=';
+			break;
 		}
-		if (r < 0)
-			return r;
+		last = c;
 	}
-	return 0;
+	return r;
 }
 
 int keys_load(const char *path, char **ret_text, size_t *ret_size, struct popcorn_error *error)

@@ -99,20 +99,25 @@ static int read_restart(const struct key_value *value, void *target)
 	return r;
 }
 
-static const char *const level_texts[N_LEVELS] = {
-	[LEVEL_CORE] = "core",	     [LEVEL_L3] = "l3",		  [LEVEL_NODE] = "node",
-	[LEVEL_PACKAGE] = "package", [LEVEL_MACHINE] = "machine",
-};
+/* One of the @n smallest levels. */
+static int read_level_of(const struct key_value *value, size_t n, unsigned *ret)
+{
+	const char *texts[N_LEVELS];
+
+	for (size_t i = 0; i < n; i++)
+		texts[i] = level_to_string((enum machine_level)i);
+	return key_choice(value, texts, n, ret);
+}
 
 static int read_level(const struct key_value *value, void *target)
 {
-	return key_choice(value, level_texts, N_LEVELS, target);
+	return read_level_of(value, N_LEVELS, target);
 }
 
 static int read_keep(const struct key_value *value, void *target)
 {
 	/* Not "machine": nothing would be left for anybody. */
-	return key_choice(value, level_texts, LEVEL_MACHINE, target);
+	return read_level_of(value, LEVEL_MACHINE, target);
 }
 
 static int read_per(const struct key_value *value, void *target)

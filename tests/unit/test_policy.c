@@ -633,6 +633,17 @@ START_TEST(test_hostile)
 	bad_text("\0", 1, " is not a text", "");
 	bad("groups = ( { name = \"a\";\n count = ; } );", "2: ", "syntax error");
 	bad("groups = ( { name = \"a\n\" ", "2: ", "syntax error");
+	/* Of these, libconfig would leak the text. */
+	bad("groups = ( { name\n\"a\" } );", "2: ", "no text can stand here");
+	bad("description = 1 \"a\";", "1: ", "no text can stand here");
+	bad("description = \"x\", \"a\";", "1: ", "no text can stand here");
+	bad("description = \"x\"; \"a\"", "1: ", "no text can stand here");
+	bad("\"a\"", "1: ", "no text can stand here");
+	bad("groups = ( ( 1 ) \"a\" );", "1: ", "no text can stand here");
+	bad("groups = ( { \"a\" } );", "1: ", "no text can stand here");
+	bad("description = \"a\" 1", "1: ", "syntax error");
+	policy_free(good("description = \"a\" /* and */ \"b\"; groups = ( { name: \"a\", cpus: "
+			 "[ \"1\", \"2\" ] } )"));
 	bad("groups = ( { name = \"a ", "1: ", "close it with \"");
 	bad("}}}}", "1: ", "syntax error");
 	bad("\xef\xbb\xbfgroups = ();", "1: ", "syntax error");
