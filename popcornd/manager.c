@@ -276,7 +276,7 @@ static int launch_known(struct manager *manager, const char *name, struct job **
 		if (job->state == JOB_QUEUED && kernel->job == job)
 			job_start(job);
 		else
-			job->launched = true;
+			job_launched(job);
 		/* It may have failed at once; what became of the kernel says why. */
 		*ret = manager_find_job(manager, id);
 		return 0;
@@ -345,7 +345,7 @@ int manager_launch_as(struct manager *manager, const char *name, const struct ke
 	if (r < 0)
 		return r;
 	id = job->id;
-	job->launched = true;
+	job_launched(job);
 	if (job->kernel->job == job)
 		job_start(job);
 	*ret = manager_find_job(manager, id);
@@ -449,7 +449,11 @@ void manager_begin(struct job *job)
 		popcorn_error_set(&error, POPCORN_ERROR_UNIT, "systemd can't be asked to start %s",
 				  job->kernel->unit);
 		job_fail(job, &error);
+		return;
 	}
+	/* Starting a unit takes as long as reserving and loading, which nobody has to wait for. */
+	if (!kernel_holds_resources(job->kernel))
+		job_start_early(job);
 }
 
 /*

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 
 #include <popcorn/head.h>
 
@@ -27,6 +28,9 @@
 /* For a decompressed module; also how much the decompressor may use itself. */
 #define MODULE_SIZE_MAX (64 * MIB)
 #define LZMA_MEMORY_MAX (128 * MIB)
+
+/* Enough for liblzma and stdio. */
+#define PREPARATION_STACK_SIZE (256 * 1024)
 
 /* Beside the kernel in the first range: the command line and boot_params, page tables, slack. */
 #define FIRST_RANGE_SLACK (4 * MIB)
@@ -204,6 +208,7 @@ struct files {
 	struct stat image_stat;
 	struct bzimage kernel;
 	struct vmlinux vmlinux; /* what kernel.vmlinux points to, if it does */
+	uint64_t random[2];	/* for image_partition */
 };
 
 static void files_done(struct files *files)
@@ -270,14 +275,14 @@ static int unpack_kernel(const struct config *config, const struct cache_key *ke
  * Sees to it that the kernel is entered without its decompressor, if it can be. If not, it unpacks
  * itself. Only what is damaged is an error: it would be one there too, and nobody would see it.
  */
-static int prepare_kernel(const struct config *config, struct files *files,
-			  struct image_partition *partition, struct popcorn_error *error)
+static int prepare_kernel(const struct config *config, const char *cmdline, struct files *files,
+			  struct popcorn_error *error)
 {
 	struct cache_key key;
 	int r;
 
 	if (!config->fast_boot ||
-	    getrandom(partition->random, sizeof(partition->random), 0) != sizeof(partition->random))
+	    getrandom(files->random, sizeof(files->random), 0) != sizeof(files->random))
 		return 0;
 	cache_key_init(&key, &files->image_stat, files->image.data, files->image.size);
 	r = unpack_kernel(config, &key, &files->kernel, &files->vmlinux);
@@ -286,9 +291,56 @@ static int prepare_kernel(const struct config *config, struct files *files,
 			error, POPCORN_ERROR_IMAGE_INVALID,
 			"kernel %s can't be unpacked: the image is damaged; install it again",
 			files->kernel.release);
-	if (r == 0)
-		files->kernel.vmlinux = &files->vmlinux;
+	if (r < 0)
+		return 0;
+	/* image_build() would do it; but until there is a place for the kernel there is time. */
+	if (image_may_move(&files->vmlinux, cmdline))
+		vmlinux_relocate(
+			&files->vmlinux,
+			vmlinux_choose_offset(&files->vmlinux, &files->kernel, files->random[1]));
+	files->kernel.vmlinux = &files->vmlinux;
 	return 0;
+}
+
+/* prepare_kernel() in a thread of its own, which nobody outlives: see preparation_join(). */
+struct preparation {
+	const struct config *config;
+	const char *cmdline;
+	struct files *files;
+	pthread_t thread;
+	bool running;
+	int result;
+	struct popcorn_error error;
+};
+
+static void *preparation_run(void *userdata)
+{
+	struct preparation *preparation = userdata;
+
+	preparation->result = prepare_kernel(preparation->config, preparation->cmdline,
+					     preparation->files, &preparation->error);
+	return NULL;
+}
+
+static void preparation_start(struct preparation *preparation)
+{
+	pthread_attr_t attr;
+
+	if (pthread_attr_init(&attr) == 0) {
+		pthread_attr_setstacksize(&attr, PREPARATION_STACK_SIZE);
+		preparation->running = pthread_create(&preparation->thread, &attr, preparation_run,
+						      preparation) == 0;
+		pthread_attr_destroy(&attr);
+	}
+	if (!preparation->running)
+		preparation_run(preparation);
+}
+
+static void preparation_join(struct preparation *preparation)
+{
+	if (preparation->running)
+		pthread_join(preparation->thread, NULL);
+	preparation->running = false;
 }
 
 /* Bytes of the first memory range without the initrd: image_layout() puts the kernel behind it. */
@@ -413,6 +465,7 @@ int boot_check(const struct config *config, const struct kernel_def *def,
 		.generation = UINT32_MAX,
 		.tsc_khz = UINT32_MAX,
 		.primary_boot_apicid = UINT32_MAX,
+		.is_tested = true,
 	};
 	_cleanup_(files_done) struct files files = { 0 };
 	_cleanup_free_ char *cmdline = NULL;
@@ -441,6 +494,13 @@ int boot_check(const struct config *config, const struct kernel_def *def,
 }
 
 /* Booting. */
+
+static bool is_running_kernel(const struct bzimage *kernel)
+{
+	struct utsname name;
+
+	return uname(&name) == 0 && strcmp(name.release, kernel->release) == 0;
+}
 
 static void report(const struct operation *operation, const char *step, double fraction)
 {
@@ -666,6 +726,12 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 	struct popcorn_error cause = { 0 }, undo = { 0 };
 	_cleanup_(image_done) struct image image = { 0 };
 	_cleanup_(files_done) struct files files = { 0 };
+	/* Behind what it uses, so that it is joined before that goes. */
+	_cleanup_(preparation_join) struct preparation preparation = {
+		.config = config,
+		.cmdline = def->cmdline ? def->cmdline : "",
+		.files = &files,
+	};
 	_cleanup_close_ int fd = -1;
 	struct image_partition partition;
 	enum popcorn_reason reason = POPCORN_REASON_KILLED;
@@ -688,6 +754,7 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 	/* From here on there is something to undo. */
 	claim_need_first(claim, kernel_needs(&files.kernel),
 			 kernel_needs(&files.kernel) + files.initramfs.size);
+	preparation_start(&preparation);
 	r = resources_take(resources, claim, fd, operation, &cause);
 	if (r < 0)
 		goto fail;
@@ -696,17 +763,23 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 	r = claim_partition(claim, fd, &partition, &cause);
 	if (r < 0)
 		goto fail;
-	r = prepare_kernel(config, &files, &partition, &cause);
-	if (r < 0)
+	preparation_join(&preparation);
+	r = preparation.result;
+	if (r < 0) {
+		cause = preparation.error;
 		goto fail;
+	}
+	partition.is_tested = is_running_kernel(&files.kernel);
+	memcpy(partition.random, files.random, sizeof(partition.random));
 	r = image_build(&files.kernel, files.initramfs.data, files.initramfs.size,
-			def->cmdline ? def->cmdline : "", &partition, &image, &cause);
+			preparation.cmdline, &partition, &image, &cause);
 	if (r < 0)
 		goto fail;
 	r = load_image(driver, fd, &image, &cause);
 	if (r < 0)
 		goto fail;
-	if (is_cancelled(operation)) {
+	if ((operation->wait_for_turn && operation->wait_for_turn(operation->userdata) < 0) ||
+	    is_cancelled(operation)) {
 		r = popcorn_error_set(&cause, POPCORN_ERROR_CANCELLED, NULL);
 		goto fail;
 	}
