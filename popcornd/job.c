@@ -141,6 +141,7 @@ struct job *job_free(struct job *job)
 		close(job->work.new_fd);
 	claim_free(job->work.new_claim);
 	kernel_def_free(job->def);
+	boot_files_free(job->files);
 	close(job->cancel_fd);
 	closep(&job->launch_fd);
 	pthread_mutex_destroy(&job->lock);
@@ -313,7 +314,8 @@ static int run_boot(struct job *job, const struct operation *operation)
 			return r;
 	}
 	r = boot_kernel(job->config, job->work.resources, job->work.driver, job->work.name,
-			job->def, job->work.new_claim, operation, &job->work.new_fd, &log, error);
+			job->def, steal_ptr(job->files), job->work.new_claim, operation,
+			&job->work.new_fd, &log, error);
 	/*
 	 * A leader that finds no job would boot the kernel anew. So it is told of a failure after it has
 	 * come, as if the job had begun only then. One who cancels stops the unit first.

@@ -40,6 +40,8 @@ struct job {
 
 	/* Boot */
 	struct kernel_def *def;
+	struct boot_files
+		*files; /* what the check of @def has read; the thread's once there is one */
 	bool recovered; /* the kernel was started before popcornd was: only wait */
 	bool launched;	/* its leader is there */
 	/* The thread began before that: it goes as far as to the start of the kernel, and waits. */

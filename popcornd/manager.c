@@ -247,8 +247,9 @@ undo:
 	return r;
 }
 
-int manager_boot(struct manager *manager, const char *name, const struct kernel_def *def, uid_t uid,
-		 struct job **ret, struct popcorn_error *error)
+int manager_boot(struct manager *manager, const char *name, const struct kernel_def *def,
+		 struct boot_files **files, uid_t uid, struct job **ret,
+		 struct popcorn_error *error)
 {
 	struct job *job;
 	int r;
@@ -259,6 +260,7 @@ int manager_boot(struct manager *manager, const char *name, const struct kernel_
 	r = new_boot(manager, name, def, false, uid, &job, error);
 	if (r < 0)
 		return r;
+	job->files = steal_ptr(*files);
 	/* The caller replies with the job; what fails from here on is told by the job. */
 	*ret = job;
 	return 0;
@@ -332,7 +334,8 @@ int manager_launch(struct manager *manager, const char *name, struct job **ret,
 }
 
 int manager_launch_as(struct manager *manager, const char *name, const struct kernel_def *def,
-		      bool from_file, struct job **ret, struct popcorn_error *error)
+		      bool from_file, struct boot_files **files, struct job **ret,
+		      struct popcorn_error *error)
 {
 	struct job *job;
 	uint32_t id;
@@ -345,6 +348,7 @@ int manager_launch_as(struct manager *manager, const char *name, const struct ke
 	if (r < 0)
 		return r;
 	id = job->id;
+	job->files = steal_ptr(*files);
 	job_launched(job);
 	if (job->kernel->job == job)
 		job_start(job);
