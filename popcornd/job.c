@@ -94,7 +94,7 @@ int job_new(struct kernel *kernel, enum job_type type, uid_t uid, bool internal,
 	job->type = type;
 	job->uid = uid;
 	job->internal = internal;
-	job->work.fd = job->work.new_fd = -1;
+	job->work.fd = job->work.new_fd = job->launch_fd = -1;
 	snprintf(job->work.name, sizeof(job->work.name), "%s", kernel->name);
 	/* 0 stands for no job. */
 	do
@@ -102,9 +102,12 @@ int job_new(struct kernel *kernel, enum job_type type, uid_t uid, bool internal,
 	while (manager->last_job_id == 0 || manager_find_job(manager, manager->last_job_id));
 	job->id = manager->last_job_id;
 	job->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (job->cancel_fd < 0 || asprintf(&job->path, BUS_JOB_PATH "/%u", job->id) < 0) {
-		if (job->cancel_fd >= 0)
-			close(job->cancel_fd);
+	if (type == JOB_BOOT)
+		job->launch_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (job->cancel_fd < 0 || (type == JOB_BOOT && job->launch_fd < 0) ||
+	    asprintf(&job->path, BUS_JOB_PATH "/%u", job->id) < 0) {
+		closep(&job->cancel_fd);
+		closep(&job->launch_fd);
 		free(job);
 		return popcorn_error_set_errno(error, errno, "can't make a job");
 	}
@@ -138,7 +141,9 @@ struct job *job_free(struct job *job)
 		close(job->work.new_fd);
 	claim_free(job->work.new_claim);
 	kernel_def_free(job->def);
+	boot_files_free(job->files);
 	close(job->cancel_fd);
+	closep(&job->launch_fd);
 	pthread_mutex_destroy(&job->lock);
 	free(job->final_text);
 	free(job->unit_job);
@@ -168,6 +173,25 @@ static void on_progress(void *userdata, const char *step, double fraction)
 	job->fraction = fraction;
 	pthread_mutex_unlock(&job->lock);
 	task_notify(job->task);
+}
+
+/* Until its leader is there. -ECANCELED. */
+static int wait_for_leader(void *userdata)
+{
+	struct job *job = userdata;
+	struct pollfd fds[] = { { job->launch_fd, POLLIN, 0 }, { job->cancel_fd, POLLIN, 0 } };
+	int r = poll(fds, ARRAY_SIZE(fds), 0);
+
+	if (r == 0) {
+		on_progress(job, "leader", PROGRESS_RESERVE);
+		r = poll_until(fds, ARRAY_SIZE(fds), UINT64_MAX);
+	}
+	if (r < 0 || fds[1].revents)
+		return -ECANCELED;
+	/* Not before: the leader of the kernel's last life had a right to its last words. */
+	if (job->early)
+		saved_remove(job->work.run, job->work.name);
+	return 0;
 }
 
 /* What the driver says of the kernel, before it is asked to forget it. */
@@ -281,7 +305,8 @@ static int run_boot(struct job *job, const struct operation *operation)
 		job->work.claim = claim_free(job->work.claim);
 	}
 	/* From here on, what is saved is of the new one. */
-	saved_remove(job->work.run, job->work.name);
+	if (!job->early)
+		saved_remove(job->work.run, job->work.name);
 	if (!job->work.new_claim) {
 		r = resources_claim(job->work.resources, job->work.name, job->def,
 				    &job->work.new_claim, error);
@@ -289,7 +314,14 @@ static int run_boot(struct job *job, const struct operation *operation)
 			return r;
 	}
 	r = boot_kernel(job->config, job->work.resources, job->work.driver, job->work.name,
-			job->def, job->work.new_claim, operation, &job->work.new_fd, &log, error);
+			job->def, steal_ptr(job->files), job->work.new_claim, operation,
+			&job->work.new_fd, &log, error);
+	/*
+	 * A leader that finds no job would boot the kernel anew. So it is told of a failure after it has
+	 * come, as if the job had begun only then. One who cancels stops the unit first.
+	 */
+	if (r < 0 && job->early && error->id != POPCORN_ERROR_CANCELLED)
+		wait_for_leader(job);
 	if (r < 0 && log)
 		saved_write(job->work.run, job->work.name, SAVED_LOG, log, strlen(log));
 	return r;
@@ -383,6 +415,7 @@ static void job_run(void *userdata)
 	const struct operation operation = {
 		.cancel_fd = job->cancel_fd,
 		.progress = on_progress,
+		.wait_for_turn = job->type == JOB_BOOT ? wait_for_leader : NULL,
 		.userdata = job,
 	};
 	int r = 0;
@@ -677,24 +710,40 @@ static void job_done(void *userdata)
 	struct job *job = userdata;
 
 	job->task = NULL;
+	if (job->work.result < 0 && job->work.error.id == POPCORN_ERROR_CANCELLED &&
+	    job->unit_error.id != POPCORN_ERROR_NONE)
+		job->work.error = job->unit_error;
 	/* What the driver told before the thread ended is older than the thread's result. */
 	events_drain(job->manager->events);
 	job_finish(job);
 }
 
+static void wake(int fd)
+{
+	const uint64_t one = 1;
+
+	/* Can't fail: the counter of an eventfd does not overflow from ones. */
+	if (write(fd, &one, sizeof(one)) < 0)
+		abort();
+}
+
 void job_fail(struct job *job, const struct popcorn_error *error)
 {
-	bool boot = job->type == JOB_BOOT;
-
-	job->work.result = -popcorn_error_errno(error->id);
-	job->work.error = *error;
-	if (boot && !job->launched)
+	if (job->type == JOB_BOOT && !job->launched)
 		/* Or systemd's automatic restart of the unit would boot what was told to have failed. */
 		unit_stop(job->manager, job->kernel->unit, 0, NULL);
+	if (job->task) {
+		job->unit_error = *error;
+		job->cancelled = true;
+		wake(job->cancel_fd);
+		return;
+	}
+	job->work.result = -popcorn_error_errno(error->id);
+	job->work.error = *error;
 	job_finish(job);
 }
 
-void job_start(struct job *job)
+static void start(struct job *job)
 {
 	struct manager *manager = job->manager;
 	struct kernel *kernel = job->kernel;
@@ -702,7 +751,6 @@ void job_start(struct job *job)
 	int r;
 
 	job->state = JOB_RUNNING;
-	job->launched = true;
 	job_emit_changed(job);
 	kernel_changed(kernel, "Job");
 	r = manager->driver || (job->type != JOB_BOOT && !kernel_holds_resources(kernel))
@@ -765,13 +813,33 @@ void job_start(struct job *job)
 	}
 }
 
+void job_launched(struct job *job)
+{
+	if (job->launched)
+		return;
+	job->launched = true;
+	if (job->launch_fd >= 0)
+		wake(job->launch_fd);
+}
+
+void job_start(struct job *job)
+{
+	job_launched(job);
+	start(job);
+}
+
+void job_start_early(struct job *job)
+{
+	job->early = true;
+	start(job);
+}
+
 static void cancel_now(struct manager *manager, uint32_t id)
 {
 	struct job *job = manager_find_job(manager, id);
-	uint64_t one = 1;
 
-	if (job && write(job->cancel_fd, &one, sizeof(one)) < 0)
-		log_warning("job %u can't be cancelled: %m", id);
+	if (job)
+		wake(job->cancel_fd);
 }
 
 int job_cancel(struct job *job, struct popcorn_error *error)

@@ -40,8 +40,15 @@ struct job {
 
 	/* Boot */
 	struct kernel_def *def;
+	struct boot_files
+		*files; /* what the check of @def has read; the thread's once there is one */
 	bool recovered; /* the kernel was started before popcornd was: only wait */
-	bool launched;
+	bool launched;	/* its leader is there */
+	/* The thread began before that: it goes as far as to the start of the kernel, and waits. */
+	bool early;
+	int launch_fd; /* eventfd: the thread is told so */
+	/* systemd did not start the unit: the end of the thread is told as this. */
+	struct popcorn_error unit_error;
 	uint32_t old_generation; /* of the ended kernel that is released first, or 0 */
 	char *unit_job;		 /* systemd's job that starts the unit */
 	sd_bus_slot *unit_slot;
@@ -95,7 +102,14 @@ int job_new(struct kernel *kernel, enum job_type type, uid_t uid, bool internal,
 	    struct popcorn_error *error);
 /* The thread. On failure the job has ended and is gone. */
 void job_start(struct job *job);
-/* Ends a job that has no thread (yet). */
+/*
+ * The same of a boot whose leader is still to come: all that can be undone is done meanwhile. Not of
+ * a kernel that still has something from its last life, whose leader may not have ended yet.
+ */
+void job_start_early(struct job *job);
+/* The leader is there: the thread, if it is there, may go on. */
+void job_launched(struct job *job);
+/* There will be no leader, or no thread. Ends the job, now or when its thread has undone its work. */
 void job_fail(struct job *job, const struct popcorn_error *error);
 /* WRONG_STATE: it can't be. */
 int job_cancel(struct job *job, struct popcorn_error *error);

@@ -127,6 +127,7 @@ struct boot_request {
 	struct kernel_def *def;
 	const struct config *config;
 	bool launch, from_file;
+	struct boot_files *files;
 	struct popcorn_error error;
 	int result;
 };
@@ -136,6 +137,7 @@ static void boot_request_free(struct boot_request *boot)
 	if (boot->request)
 		request_free(boot->request);
 	kernel_def_free(boot->def);
+	boot_files_free(boot->files);
 	free(boot->name);
 	free(boot);
 }
@@ -144,7 +146,7 @@ static void boot_request_run(void *userdata)
 {
 	struct boot_request *boot = userdata;
 
-	boot->result = boot_check(boot->config, boot->def, &boot->error);
+	boot->result = boot_check(boot->config, boot->def, &boot->files, &boot->error);
 }
 
 static void boot_request_done(void *userdata)
@@ -157,11 +159,11 @@ static void boot_request_done(void *userdata)
 
 	boot->task = NULL;
 	if (r >= 0 && boot->launch)
-		r = manager_launch_as(manager, boot->name, boot->def, boot->from_file, &job,
-				      &boot->error);
+		r = manager_launch_as(manager, boot->name, boot->def, boot->from_file, &boot->files,
+				      &job, &boot->error);
 	else if (r >= 0)
-		r = manager_boot(manager, boot->name, boot->def, boot->request->uid, &job,
-				 &boot->error);
+		r = manager_boot(manager, boot->name, boot->def, &boot->files, boot->request->uid,
+				 &job, &boot->error);
 	if (r < 0)
 		bus_reply_error(message, &boot->error, r);
 	else if (boot->launch)

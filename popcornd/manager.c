@@ -247,8 +247,9 @@ undo:
 	return r;
 }
 
-int manager_boot(struct manager *manager, const char *name, const struct kernel_def *def, uid_t uid,
-		 struct job **ret, struct popcorn_error *error)
+int manager_boot(struct manager *manager, const char *name, const struct kernel_def *def,
+		 struct boot_files **files, uid_t uid, struct job **ret,
+		 struct popcorn_error *error)
 {
 	struct job *job;
 	int r;
@@ -259,6 +260,7 @@ int manager_boot(struct manager *manager, const char *name, const struct kernel_
 	r = new_boot(manager, name, def, false, uid, &job, error);
 	if (r < 0)
 		return r;
+	job->files = steal_ptr(*files);
 	/* The caller replies with the job; what fails from here on is told by the job. */
 	*ret = job;
 	return 0;
@@ -276,7 +278,7 @@ static int launch_known(struct manager *manager, const char *name, struct job **
 		if (job->state == JOB_QUEUED && kernel->job == job)
 			job_start(job);
 		else
-			job->launched = true;
+			job_launched(job);
 		/* It may have failed at once; what became of the kernel says why. */
 		*ret = manager_find_job(manager, id);
 		return 0;
@@ -332,7 +334,8 @@ int manager_launch(struct manager *manager, const char *name, struct job **ret,
 }
 
 int manager_launch_as(struct manager *manager, const char *name, const struct kernel_def *def,
-		      bool from_file, struct job **ret, struct popcorn_error *error)
+		      bool from_file, struct boot_files **files, struct job **ret,
+		      struct popcorn_error *error)
 {
 	struct job *job;
 	uint32_t id;
@@ -345,7 +348,8 @@ int manager_launch_as(struct manager *manager, const char *name, const struct ke
 	if (r < 0)
 		return r;
 	id = job->id;
-	job->launched = true;
+	job->files = steal_ptr(*files);
+	job_launched(job);
 	if (job->kernel->job == job)
 		job_start(job);
 	*ret = manager_find_job(manager, id);
@@ -449,7 +453,11 @@ void manager_begin(struct job *job)
 		popcorn_error_set(&error, POPCORN_ERROR_UNIT, "systemd can't be asked to start %s",
 				  job->kernel->unit);
 		job_fail(job, &error);
+		return;
 	}
+	/* Starting a unit takes as long as reserving and loading, which nobody has to wait for. */
+	if (!kernel_holds_resources(job->kernel))
+		job_start_early(job);
 }
 
 /*

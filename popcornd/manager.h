@@ -113,12 +113,13 @@ void manager_event(struct manager *manager, const struct driver_event *event);
 void manager_resync(struct manager *manager);
 
 /*
- * The verbs, after authorization. @uid is who pays for the job. Boot's @def is copied; the job is
- * queued until its leader launches it.
+ * The verbs, after authorization. @uid is who pays for the job. Boot's @def is copied, the @files
+ * that its check has read are taken. The kernel is not started before its leader launches it.
  */
 int manager_check_name_free(struct manager *manager, const char *name, struct popcorn_error *error);
-int manager_boot(struct manager *manager, const char *name, const struct kernel_def *def, uid_t uid,
-		 struct job **ret, struct popcorn_error *error);
+int manager_boot(struct manager *manager, const char *name, const struct kernel_def *def,
+		 struct boot_files **files, uid_t uid, struct job **ret,
+		 struct popcorn_error *error);
 /*
  * For the leader of @name's unit. 0: *ret is the job that boots it, NULL if it runs already.
  * 1: it is to be booted as *ret_def says, which the caller checks (boot_check()) and gives to
@@ -127,7 +128,8 @@ int manager_boot(struct manager *manager, const char *name, const struct kernel_
 int manager_launch(struct manager *manager, const char *name, struct job **ret,
 		   struct kernel_def **ret_def, bool *ret_from_file, struct popcorn_error *error);
 int manager_launch_as(struct manager *manager, const char *name, const struct kernel_def *def,
-		      bool from_file, struct job **ret, struct popcorn_error *error);
+		      bool from_file, struct boot_files **files, struct job **ret,
+		      struct popcorn_error *error);
 int manager_stop(struct manager *manager, struct kernel *kernel, uint64_t timeout_usec, uid_t uid,
 		 struct job **ret, struct popcorn_error *error);
 int manager_kill(struct manager *manager, struct kernel *kernel, uid_t uid, struct job **ret,

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 
 #include <popcorn/head.h>
 
@@ -27,6 +28,9 @@
 /* For a decompressed module; also how much the decompressor may use itself. */
 #define MODULE_SIZE_MAX (64 * MIB)
 #define LZMA_MEMORY_MAX (128 * MIB)
+
+/* Enough for liblzma and stdio. */
+#define PREPARATION_STACK_SIZE (256 * 1024)
 
 /* Beside the kernel in the first range: the command line and boot_params, page tables, slack. */
 #define FIRST_RANGE_SLACK (4 * MIB)
@@ -199,37 +203,57 @@ static bool is_static_program(const struct input *program)
 }
 
 /* All that a boot needs from the disk. */
-struct files {
-	struct input image, initramfs;
+struct boot_files {
+	struct input image, module, agent, busybox;
+	struct input initramfs; /* made of the last three and the initrd */
 	struct stat image_stat;
 	struct bzimage kernel;
 	struct vmlinux vmlinux; /* what kernel.vmlinux points to, if it does */
+	uint64_t random[2];	/* for image_partition */
 };
 
-static void files_done(struct files *files)
+struct boot_files *boot_files_free(struct boot_files *files)
 {
+	if (!files)
+		return NULL;
 	vmlinux_done(&files->vmlinux);
 	input_done(&files->image);
+	input_done(&files->module);
+	input_done(&files->agent);
+	input_done(&files->busybox);
 	input_done(&files->initramfs);
+	free(files);
+	return NULL;
+}
+
+static void boot_files_freep(struct boot_files **files)
+{
+	boot_files_free(*files);
 }
 
 static const char image_hint[] = "give the vmlinuz file of a kernel, as in /boot";
 static const char initrd_hint[] = "give the initrd.img file of that kernel, as in /boot, or none";
 
-static int read_image(const struct kernel_def *def, struct files *files,
+static int read_image(const struct kernel_def *def, struct boot_files **ret,
 		      struct popcorn_error *error)
 {
+	_cleanup_(boot_files_freep) struct boot_files *files = NULL;
 	int r;
 
 	if (!def->image)
 		return popcorn_error_set(error, POPCORN_ERROR_IMAGE_NOT_FOUND,
 					 "no image was given; %s", image_hint);
+	files = calloc(1, sizeof(*files));
+	if (!files)
+		return no_memory(error);
 	r = read_input("kernel image", def->image, IMAGE_FILE_MAX, POPCORN_ERROR_IMAGE_NOT_FOUND,
 		       image_hint, &files->image.data, &files->image.size, &files->image_stat,
 		       error);
-	if (r < 0)
-		return r;
-	return bzimage_parse(files->image.data, files->image.size, &files->kernel, error);
+	if (r == 0)
+		r = bzimage_parse(files->image.data, files->image.size, &files->kernel, error);
+	if (r == 0)
+		*ret = steal_ptr(files);
+	return r;
 }
 
 static void unlockp(pthread_mutex_t **lock)
@@ -270,14 +294,14 @@ static int unpack_kernel(const struct config *config, const struct cache_key *ke
  * Sees to it that the kernel is entered without its decompressor, if it can be. If not, it unpacks
  * itself. Only what is damaged is an error: it would be one there too, and nobody would see it.
  */
-static int prepare_kernel(const struct config *config, struct files *files,
-			  struct image_partition *partition, struct popcorn_error *error)
+static int prepare_kernel(const struct config *config, const char *cmdline,
+			  struct boot_files *files, struct popcorn_error *error)
 {
 	struct cache_key key;
 	int r;
 
 	if (!config->fast_boot ||
-	    getrandom(partition->random, sizeof(partition->random), 0) != sizeof(partition->random))
+	    getrandom(files->random, sizeof(files->random), 0) != sizeof(files->random))
 		return 0;
 	cache_key_init(&key, &files->image_stat, files->image.data, files->image.size);
 	r = unpack_kernel(config, &key, &files->kernel, &files->vmlinux);
@@ -286,9 +310,56 @@ static int prepare_kernel(const struct config *config, struct files *files,
 			error, POPCORN_ERROR_IMAGE_INVALID,
 			"kernel %s can't be unpacked: the image is damaged; install it again",
 			files->kernel.release);
-	if (r == 0)
-		files->kernel.vmlinux = &files->vmlinux;
+	if (r < 0)
+		return 0;
+	/* image_build() would do it; but until there is a place for the kernel there is time. */
+	if (image_may_move(&files->vmlinux, cmdline))
+		vmlinux_relocate(
+			&files->vmlinux,
+			vmlinux_choose_offset(&files->vmlinux, &files->kernel, files->random[1]));
+	files->kernel.vmlinux = &files->vmlinux;
 	return 0;
+}
+
+/* prepare_kernel() in a thread of its own, which nobody outlives: see preparation_join(). */
+struct preparation {
+	const struct config *config;
+	const char *cmdline;
+	struct boot_files *files;
+	pthread_t thread;
+	bool running;
+	int result;
+	struct popcorn_error error;
+};
+
+static void *preparation_run(void *userdata)
+{
+	struct preparation *preparation = userdata;
+
+	preparation->result = prepare_kernel(preparation->config, preparation->cmdline,
+					     preparation->files, &preparation->error);
+	return NULL;
+}
+
+static void preparation_start(struct preparation *preparation)
+{
+	pthread_attr_t attr;
+
+	if (pthread_attr_init(&attr) == 0) {
+		pthread_attr_setstacksize(&attr, PREPARATION_STACK_SIZE);
+		preparation->running = pthread_create(&preparation->thread, &attr, preparation_run,
+						      preparation) == 0;
+		pthread_attr_destroy(&attr);
+	}
+	if (!preparation->running)
+		preparation_run(preparation);
+}
+
+static void preparation_join(struct preparation *preparation)
+{
+	if (preparation->running)
+		pthread_join(preparation->thread, NULL);
+	preparation->running = false;
 }
 
 /* Bytes of the first memory range without the initrd: image_layout() puts the kernel behind it. */
@@ -297,61 +368,63 @@ static uint64_t kernel_needs(const struct bzimage *kernel)
 	return POPCORN_HEAD_SIZE + FIRST_RANGE_SLACK + kernel->alignment + kernel->init_size;
 }
 
-/*
- * The user's initrd, unless @own_only, and our part of the initramfs; if there is no initrd also a
- * shell, and what a shell needs.
- */
-static int build_initramfs(const struct config *config, const char *name,
-			   const struct kernel_def *def, const struct bzimage *kernel,
-			   bool own_only, struct input *ret, struct popcorn_error *error)
+/* What the initramfs is made of, but for the user's initrd; without one a shell is among it. */
+static int read_parts(const struct config *config, const struct kernel_def *def,
+		      struct boot_files *files, struct popcorn_error *error)
 {
-	_cleanup_(input_done) struct input initrd = { 0 }, agent = { 0 }, busybox = { 0 };
-	_cleanup_(input_done) struct input module = { 0 };
+	static const char hint[] = "install busybox-static, or give an initrd";
+	int r;
+
+	_Static_assert(ARRAY_SIZE(guest_modules) == 1, "there is room for one");
+	r = find_module(config, files->kernel.release, guest_modules[0], &files->module, error);
+	if (r < 0)
+		return r;
+	r = read_input("first program of a kernel", config->agent, PROGRAM_FILE_MAX,
+		       POPCORN_ERROR_FAILED, "install popcorn again", &files->agent.data,
+		       &files->agent.size, NULL, error);
+	if (r < 0 || def->initrd)
+		return r;
+	r = read_input("shell of a kernel without initrd", config->busybox, PROGRAM_FILE_MAX,
+		       POPCORN_ERROR_INITRD_NOT_FOUND, hint, &files->busybox.data,
+		       &files->busybox.size, NULL, error);
+	if (r == 0 && !is_static_program(&files->busybox))
+		r = popcorn_error_set(
+			error, POPCORN_ERROR_INITRD_NOT_FOUND,
+			"no initrd was given, and the shell %s is not a static program; %s",
+			config->busybox, hint);
+	return r;
+}
+
+/* The user's initrd and our part; if there is no initrd also what a shell needs. */
+static int build_initramfs(const char *name, const struct kernel_def *def, struct boot_files *parts,
+			   struct popcorn_error *error)
+{
+	_cleanup_(input_done) struct input initrd = { 0 };
 	struct initramfs_file files[16] = { 0 };
 	char list[64], path[64];
 	size_t n = 0;
 	int r;
 
-	_Static_assert(ARRAY_SIZE(guest_modules) == 1, "module has room for one");
-	r = find_module(config, kernel->release, guest_modules[0], &module, error);
-	if (r < 0)
-		return r;
-	r = read_input("first program of a kernel", config->agent, PROGRAM_FILE_MAX,
-		       POPCORN_ERROR_FAILED, "install popcorn again", &agent.data, &agent.size,
-		       NULL, error);
-	if (r < 0)
-		return r;
-	if (def->initrd && !own_only) {
+	if (def->initrd) {
 		r = read_input("initrd", def->initrd, INITRD_FILE_MAX,
 			       POPCORN_ERROR_INITRD_NOT_FOUND, initrd_hint, &initrd.data,
 			       &initrd.size, NULL, error);
-	} else if (!def->initrd) {
-		static const char hint[] = "install busybox-static, or give an initrd";
-
-		r = read_input("shell of a kernel without initrd", config->busybox,
-			       PROGRAM_FILE_MAX, POPCORN_ERROR_INITRD_NOT_FOUND, hint,
-			       &busybox.data, &busybox.size, NULL, error);
-		if (r == 0 && !is_static_program(&busybox))
-			r = popcorn_error_set(
-				error, POPCORN_ERROR_INITRD_NOT_FOUND,
-				"no initrd was given, and the shell %s is not a static program; %s",
-				config->busybox, hint);
+		if (r < 0)
+			return r;
 	}
-	if (r < 0)
-		return r;
-
 	snprintf(list, sizeof(list), "%s.ko\n", guest_modules[0]);
 	snprintf(path, sizeof(path), "popcorn/%s.ko", guest_modules[0]);
 	files[n++] = (struct initramfs_file){
-		"popcorn-agent", S_IFREG | 0755, agent.data, agent.size, 0, 0
+		"popcorn-agent", S_IFREG | 0755, parts->agent.data, parts->agent.size, 0, 0
 	};
 	files[n++] =
 		(struct initramfs_file){ "popcorn/name", S_IFREG | 0644, name, strlen(name), 0, 0 };
 	files[n++] = (struct initramfs_file){
 		"popcorn/modules", S_IFREG | 0644, list, strlen(list), 0, 0
 	};
-	files[n++] =
-		(struct initramfs_file){ path, S_IFREG | 0644, module.data, module.size, 0, 0 };
+	files[n++] = (struct initramfs_file){
+		path, S_IFREG | 0644, parts->module.data, parts->module.size, 0, 0
+	};
 	if (!def->initrd) {
 		static const char *const folders[] = { "dev", "proc", "root", "run", "sys", "tmp" };
 
@@ -362,13 +435,17 @@ static int build_initramfs(const struct config *config, const char *name,
 		/* The kernel opens it for the first process, before anybody can make it. */
 		files[n++] =
 			(struct initramfs_file){ "dev/console", S_IFCHR | 0600, NULL, 0, 5, 1 };
-		files[n++] = (struct initramfs_file){
-			"bin/busybox", S_IFREG | 0755, busybox.data, busybox.size, 0, 0
-		};
+		files[n++] = (struct initramfs_file){ "bin/busybox",
+						      S_IFREG | 0755,
+						      parts->busybox.data,
+						      parts->busybox.size,
+						      0,
+						      0 };
 		files[n++] =
 			(struct initramfs_file){ "bin/sh", S_IFLNK | 0777, "busybox", 7, 0, 0 };
 	}
-	return initramfs_build(initrd.data, initrd.size, files, n, &ret->data, &ret->size, error);
+	return initramfs_build(initrd.data, initrd.size, files, n, &parts->initramfs.data,
+			       &parts->initramfs.size, error);
 }
 
 static int check_initrd(const struct config *config, const struct kernel_def *def,
@@ -404,7 +481,7 @@ static int check_initrd(const struct config *config, const struct kernel_def *de
 	return 0;
 }
 
-int boot_check(const struct config *config, const struct kernel_def *def,
+int boot_check(const struct config *config, const struct kernel_def *def, struct boot_files **ret,
 	       struct popcorn_error *error)
 {
 	/* The longest numbers that image_cmdline() can have to put in. */
@@ -413,34 +490,44 @@ int boot_check(const struct config *config, const struct kernel_def *def,
 		.generation = UINT32_MAX,
 		.tsc_khz = UINT32_MAX,
 		.primary_boot_apicid = UINT32_MAX,
+		.is_tested = true,
 	};
-	_cleanup_(files_done) struct files files = { 0 };
+	_cleanup_(boot_files_freep) struct boot_files *files = NULL;
 	_cleanup_free_ char *cmdline = NULL;
 	int r;
 
 	r = read_image(def, &files, error);
 	if (r < 0)
 		return r;
-	r = image_cmdline(def->cmdline ? def->cmdline : "", &files.kernel, &partition, &cmdline,
+	r = image_cmdline(def->cmdline ? def->cmdline : "", &files->kernel, &partition, &cmdline,
 			  error);
 	if (r < 0)
 		return r;
-	if (kernel_needs(&files.kernel) > def->memory)
+	if (kernel_needs(&files->kernel) > def->memory)
 		return popcorn_error_set(error, POPCORN_ERROR_MEMORY_TOO_SMALL,
 					 "kernel %s needs %" PRIu64
 					 " MiB to unpack itself, and %s of memory were asked "
 					 "for; ask for more",
-					 files.kernel.release,
-					 (kernel_needs(&files.kernel) + MIB - 1) / MIB,
+					 files->kernel.release,
+					 (kernel_needs(&files->kernel) + MIB - 1) / MIB,
 					 SIZE_TEXT(def->memory));
-	r = check_initrd(config, def, &files.kernel, error);
+	r = check_initrd(config, def, &files->kernel, error);
 	if (r < 0)
 		return r;
-	/* That all the rest is there shows when it is put together. */
-	return build_initramfs(config, "check", def, &files.kernel, true, &files.initramfs, error);
+	r = read_parts(config, def, files, error);
+	if (r == 0 && ret)
+		*ret = steal_ptr(files);
+	return r;
 }
 
 /* Booting. */
+
+static bool is_running_kernel(const struct bzimage *kernel)
+{
+	struct utsname name;
+
+	return uname(&name) == 0 && strcmp(name.release, kernel->release) == 0;
+}
 
 static void report(const struct operation *operation, const char *step, double fraction)
 {
@@ -659,13 +746,18 @@ static int undo_boot(struct resources *resources, struct driver *driver, int fd,
 }
 
 int boot_kernel(const struct config *config, struct resources *resources, struct driver *driver,
-		const char *name, const struct kernel_def *def, struct claim *claim,
-		const struct operation *operation, int *ret_fd, char **ret_log,
+		const char *name, const struct kernel_def *def, struct boot_files *checked,
+		struct claim *claim, const struct operation *operation, int *ret_fd, char **ret_log,
 		struct popcorn_error *error)
 {
 	struct popcorn_error cause = { 0 }, undo = { 0 };
 	_cleanup_(image_done) struct image image = { 0 };
-	_cleanup_(files_done) struct files files = { 0 };
+	_cleanup_(boot_files_freep) struct boot_files *files = checked;
+	/* Behind what it uses, so that it is joined before that goes. */
+	_cleanup_(preparation_join) struct preparation preparation = {
+		.config = config,
+		.cmdline = def->cmdline ? def->cmdline : "",
+	};
 	_cleanup_close_ int fd = -1;
 	struct image_partition partition;
 	enum popcorn_reason reason = POPCORN_REASON_KILLED;
@@ -675,10 +767,17 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 	if (ret_log)
 		*ret_log = NULL;
 	report(operation, "reserve", 0);
-	r = read_image(def, &files, error);
-	if (r < 0)
-		return r;
-	r = build_initramfs(config, name, def, &files.kernel, false, &files.initramfs, error);
+	if (!files) {
+		r = read_image(def, &files, error);
+		if (r < 0)
+			return r;
+		r = read_parts(config, def, files, error);
+		if (r < 0)
+			return r;
+	}
+	preparation.files = files;
+	preparation_start(&preparation);
+	r = build_initramfs(name, def, files, error);
 	if (r < 0)
 		return r;
 	r = create_kernel(driver, name, &fd, error);
@@ -686,8 +785,8 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 		return r;
 
 	/* From here on there is something to undo. */
-	claim_need_first(claim, kernel_needs(&files.kernel),
-			 kernel_needs(&files.kernel) + files.initramfs.size);
+	claim_need_first(claim, kernel_needs(&files->kernel),
+			 kernel_needs(&files->kernel) + files->initramfs.size);
 	r = resources_take(resources, claim, fd, operation, &cause);
 	if (r < 0)
 		goto fail;
@@ -696,17 +795,23 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 	r = claim_partition(claim, fd, &partition, &cause);
 	if (r < 0)
 		goto fail;
-	r = prepare_kernel(config, &files, &partition, &cause);
-	if (r < 0)
+	preparation_join(&preparation);
+	r = preparation.result;
+	if (r < 0) {
+		cause = preparation.error;
 		goto fail;
-	r = image_build(&files.kernel, files.initramfs.data, files.initramfs.size,
-			def->cmdline ? def->cmdline : "", &partition, &image, &cause);
+	}
+	partition.is_tested = is_running_kernel(&files->kernel);
+	memcpy(partition.random, files->random, sizeof(partition.random));
+	r = image_build(&files->kernel, files->initramfs.data, files->initramfs.size,
+			preparation.cmdline, &partition, &image, &cause);
 	if (r < 0)
 		goto fail;
 	r = load_image(driver, fd, &image, &cause);
 	if (r < 0)
 		goto fail;
-	if (is_cancelled(operation)) {
+	if ((operation->wait_for_turn && operation->wait_for_turn(operation->userdata) < 0) ||
+	    is_cancelled(operation)) {
 		r = popcorn_error_set(&cause, POPCORN_ERROR_CANCELLED, NULL);
 		goto fail;
 	}
@@ -719,8 +824,7 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 		goto fail;
 	/* It has them now: tens of megabytes that nobody needs while it boots. */
 	image_done(&image);
-	files_done(&files);
-	files = (struct files){ 0 };
+	files = boot_files_free(files);
 
 	r = wait_running(driver, fd, name, def, operation, &cause);
 	if (r < 0) {

@@ -9,12 +9,17 @@
 #include "driver.h"
 #include "resources.h"
 
+/* What was read for a boot: some 10 MiB. */
+struct boot_files;
+struct boot_files *boot_files_free(struct boot_files *files);
+
 /*
  * Everything about a boot that can be refused by looking, before anything is taken or a unit
  * started: image and initrd exist and are sound, modules for its version are there, the command
- * line fits. The errors of image.h, NO_MODULES, IMAGE_NOT_FOUND, INITRD_NOT_FOUND.
+ * line fits. The errors of image.h, NO_MODULES, IMAGE_NOT_FOUND, INITRD_NOT_FOUND. @ret (may be
+ * NULL) is for boot_kernel(), which then boots exactly what was looked at.
  */
-int boot_check(const struct config *config, const struct kernel_def *def,
+int boot_check(const struct config *config, const struct kernel_def *def, struct boot_files **ret,
 	       struct popcorn_error *error);
 
 /*
@@ -24,10 +29,11 @@ int boot_check(const struct config *config, const struct kernel_def *def,
  * @ret_fd is the kernel's descriptor. BOOT_TIMEOUT, CRASHED (it died while booting),
  * CANCELLED, LOCKED_DOWN, NO_LOW_MEMORY, NAME_TAKEN and all of resources_take() and boot_check().
  * A kernel that dies while booting leaves its kernel log in @ret_log (malloc'ed; may be NULL).
+ * @checked is what boot_check() read, and is freed; NULL: it is read now.
  */
 int boot_kernel(const struct config *config, struct resources *resources, struct driver *driver,
-		const char *name, const struct kernel_def *def, struct claim *claim,
-		const struct operation *operation, int *ret_fd, char **ret_log,
+		const char *name, const struct kernel_def *def, struct boot_files *checked,
+		struct claim *claim, const struct operation *operation, int *ret_fd, char **ret_log,
 		struct popcorn_error *error);
 
 /*

@@ -35,6 +35,11 @@ struct operation {
 	 * "kernel", "agent"; @fraction 0..1 of all, of which "reserve" is PROGRESS_RESERVE.
 	 */
 	void (*progress)(void *userdata, const char *step, double fraction);
+	/*
+	 * May be NULL. Called once a kernel is ready to be started, or can't be: blocks until it may
+	 * be, or until that may be told. -ECANCELED.
+	 */
+	int (*wait_for_turn)(void *userdata);
 	void *userdata;
 };
 

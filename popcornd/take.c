@@ -663,9 +663,11 @@ static int take_memory(struct take *take)
 		return k;
 
 	/* For CONTIG: only what is online, which the gathered blocks are not any more. */
-	k = find_candidates(take);
-	if (k < 0)
-		return k;
+	if (claim->offlined < claim->memory || n == 0 || runs[0].length < first) {
+		k = find_candidates(take);
+		if (k < 0)
+			return k;
+	}
 	/*
 	 * The first range added carries the kernel and its initrd. If no piece of blocks is long
 	 * enough for them, one across blocks may be.

@@ -21,11 +21,12 @@ static void *id_to_pointer(uint32_t id)
 	return (void *)(uintptr_t)id;
 }
 
-static struct job *queued_job(struct manager *manager, void *userdata)
+/* The job, while it waits for its leader. */
+static struct job *waiting_job(struct manager *manager, void *userdata)
 {
 	struct job *job = manager_find_job(manager, (uint32_t)(uintptr_t)userdata);
 
-	return job && job->state == JOB_QUEUED && !job->launched ? job : NULL;
+	return job && !job->launched && !job->cancelled ? job : NULL;
 }
 
 static struct manager *the_manager; /* of callbacks whose userdata is an id */
@@ -42,7 +43,7 @@ static void fail(struct job *job, enum popcorn_error_id id, const char *why)
 
 static int on_started(sd_bus_message *reply, void *userdata, sd_bus_error *unused)
 {
-	struct job *job = queued_job(the_manager, userdata);
+	struct job *job = waiting_job(the_manager, userdata);
 	const sd_bus_error *e = sd_bus_message_get_error(reply);
 	const char *path;
 
@@ -80,7 +81,7 @@ int unit_start(struct job *job)
 
 static int on_active_state(sd_bus_message *reply, void *userdata, sd_bus_error *unused)
 {
-	struct job *job = queued_job(the_manager, userdata);
+	struct job *job = waiting_job(the_manager, userdata);
 	const char *state;
 
 	if (!job || !job->unit_slot)
@@ -113,7 +114,7 @@ static int ask_active_state(struct job *job)
 
 static int on_unit_changed(sd_bus_message *signal, void *userdata, sd_bus_error *unused)
 {
-	struct job *job = queued_job(the_manager, userdata);
+	struct job *job = waiting_job(the_manager, userdata);
 
 	if (job)
 		ask_active_state(job);
@@ -154,7 +155,7 @@ static int on_job_removed(sd_bus_message *signal, void *userdata, sd_bus_error *
 	TAILQ_FOREACH(job, &manager->jobs, entry)
 		if (job->unit_job && strcmp(job->unit_job, path) == 0)
 			found = job;
-	if (!found || found->launched || found->state != JOB_QUEUED)
+	if (!found || found->launched || found->cancelled)
 		return 0;
 	if (strcmp(result, "done") != 0)
 		fail(found,

@@ -30,9 +30,11 @@
  * Defaults:
  *  8250.nr_uarts=0	the legacy ports are the primary's; a debugging user may own one of them
  *  nmi_watchdog=0	a perf counter's NMI has no use beside the heartbeat
+ *  cryptomgr.notests	if the primary is the same kernel: it has tested the same code on the same
+ *			CPUs, which is a tenth of a boot. With fips=1 the kernel tests all the same
  */
 static const char cmdline_before[] =
-	"popcorn.generation=%" PRIu32 " 8250.nr_uarts=0 nmi_watchdog=0";
+	"popcorn.generation=%" PRIu32 " 8250.nr_uarts=0 nmi_watchdog=0%s";
 
 /*
  * What must win:
@@ -195,7 +197,8 @@ int image_cmdline(const char *user, const struct bzimage *kernel,
 		after = NULL;
 		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
 	}
-	if (asprintf(&before, cmdline_before, partition->generation) < 0) {
+	if (asprintf(&before, cmdline_before, partition->generation,
+		     partition->is_tested ? " cryptomgr.notests" : "") < 0) {
 		before = NULL;
 		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
 	}

@@ -209,6 +209,11 @@ static bool has_word(const char *line, const char *word)
 	return false;
 }
 
+bool image_may_move(const struct vmlinux *vmlinux, const char *cmdline)
+{
+	return vmlinux->can_move && !has_word(cmdline, "nokaslr");
+}
+
 /*
  * Whether the kernel can be entered without its decompressor, which also is what switches to five
  * levels of page tables.
@@ -239,8 +244,9 @@ static void randomize(const struct bzimage *kernel, const struct image_partition
 			  ((end - layout->kernel - kernel->init_size) / kernel->alignment + 1) *
 			  kernel->alignment;
 	layout->kaslr = true;
-	vmlinux_relocate(kernel->vmlinux,
-			 vmlinux_choose_offset(kernel->vmlinux, kernel, partition->random[1]));
+	if (!kernel->vmlinux->moved)
+		vmlinux_relocate(kernel->vmlinux, vmlinux_choose_offset(kernel->vmlinux, kernel,
+									partition->random[1]));
 }
 
 static void add_segment(struct image *image, uint64_t mem, const void *buf, size_t size,
@@ -303,7 +309,7 @@ int image_build(const struct bzimage *kernel, const void *initrd, size_t initrd_
 			error, POPCORN_ERROR_INVALID_ARGUMENT,
 			"a CPU or memory range is on a NUMA node that the machine does not have");
 	/* From here on nothing fails: what is moved can't be moved again. */
-	if (direct && kernel->vmlinux->can_move && !has_word(whole, "nokaslr"))
+	if (direct && image_may_move(kernel->vmlinux, whole))
 		randomize(kernel, partition, &layout);
 	bootparams_build(kernel, &layout, e820, n_e820, whole, rsdp, params);
 

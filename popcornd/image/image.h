@@ -16,12 +16,16 @@
  *	kernel (aligned, init_size) | … | initrd (page aligned, as high as fits)
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "error.h"
 
 struct vmlinux; /* vmlinux.h */
+
+/* Whether a kernel with this command line is moved (KASLR), by image_build() or by whoever is first. */
+bool image_may_move(const struct vmlinux *vmlinux, const char *cmdline);
 
 /* What the setup header of a bzImage says (Documentation/x86/boot.rst). Points into the file. */
 struct bzimage {
@@ -70,6 +74,7 @@ struct image_partition {
 	uint64_t low_start, low_length; /* RAM below 640 KiB */
 	uint32_t primary_boot_apicid;	/* the machine's boot CPU */
 	uint32_t tsc_khz;
+	bool is_tested;		  /* the primary is the same kernel */
 	uint64_t random[2];	  /* from getrandom(): where bzimage.vmlinux will lie (KASLR) */
 	const uint8_t *distances; /* n_nodes x n_nodes SLIT values, or NULL */
 	const unsigned *nodes;	  /* node numbers the rows stand for */

@@ -489,6 +489,7 @@ uint64_t vmlinux_choose_offset(const struct vmlinux *vmlinux, const struct bzima
 
 void vmlinux_relocate(struct vmlinux *vmlinux, uint64_t offset)
 {
+	vmlinux->moved = true;
 	for (int kind = 0; kind < VMLINUX_RELOC_MAX; kind++) {
 		for (size_t i = 0; i < vmlinux->n_relocs[kind]; i++) {
 			uint8_t *p = vmlinux->data + vmlinux->relocs[kind][i];

@@ -6,7 +6,7 @@
  * enters it where the decompressor would have.
  *
  *	bzImage ── vmlinux_build() ──▶ blob (to be kept) ── vmlinux_open() ──▶ struct vmlinux
- *	struct vmlinux ── image_build(), by way of vmlinux_relocate() ──▶ the segment "kernel"
+ *	struct vmlinux ── vmlinux_relocate(), by image_build() if not before ──▶ the segment "kernel"
  *
  * Pure functions on memory, as all of the image library. A bzImage, what is in it, and a blob are
  * hostile: nothing is read or written outside of the memory that holds them.
@@ -38,6 +38,7 @@ struct vmlinux {
 	const uint32_t *relocs[VMLINUX_RELOC_MAX]; /* offsets of what is to be relocated */
 	size_t n_relocs[VMLINUX_RELOC_MAX];
 	bool can_move; /* there is a table of relocations; it may be empty */
+	bool moved;    /* relocated: image_build() leaves it as it is */
 };
 
 /*

@@ -135,6 +135,15 @@ START_TEST(test_no_tsc)
 }
 END_TEST
 
+/* Only beside a primary that is the same kernel, and for the user to undo. */
+START_TEST(test_self_tests)
+{
+	partition.is_tested = true;
+	composed("", BEFORE " cryptomgr.notests " AFTER);
+	composed("cryptomgr.notests=0", BEFORE " cryptomgr.notests cryptomgr.notests=0 " AFTER);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("cmdline");
@@ -148,6 +157,7 @@ int main(void)
 	tcase_add_test(tc, test_refused_options);
 	tcase_add_test(tc, test_too_long);
 	tcase_add_test(tc, test_no_tsc);
+	tcase_add_test(tc, test_self_tests);
 	suite_add_tcase(suite, tc);
 	return run_suite(suite);
 }

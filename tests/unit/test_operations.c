@@ -88,6 +88,9 @@ static void unmake(void)
 	fake_free(fake);
 }
 
+/* For the next boot(). */
+static struct boot_files *checked;
+
 static int boot(struct claim **ret_claim, int *ret_fd)
 {
 	int r;
@@ -99,8 +102,8 @@ static int boot(struct claim **ret_claim, int *ret_fd)
 	r = resources_claim(resources, "db0", &def, ret_claim, &error);
 	if (r < 0)
 		return r;
-	r = boot_kernel(&config, resources, driver, "db0", &def, *ret_claim, &operation, ret_fd,
-			NULL, &error);
+	r = boot_kernel(&config, resources, driver, "db0", &def, steal_ptr(checked), *ret_claim,
+			&operation, ret_fd, NULL, &error);
 	if (r < 0)
 		ck_assert_int_eq(*ret_fd, -1);
 	return r;
@@ -140,7 +143,7 @@ START_TEST(test_boot)
 	fake->script[0] = POPCORN_STATE_BOOTING;
 	fake->script[1] = POPCORN_STATE_RUNNING;
 	fake->n_script = 2;
-	ck_assert_int_eq(boot_check(&config, &def, &error), 0);
+	ck_assert_int_eq(boot_check(&config, &def, NULL, &error), 0);
 	ck_assert_msg(boot(&claim, &fd) == 0, "%s", error.text);
 	ck_assert_str_eq(steps, "reserve load start kernel agent");
 	kernel = fake_kernel(fake, "db0");
@@ -153,13 +156,45 @@ START_TEST(test_boot)
 }
 END_TEST
 
+/* What was looked at is what is booted, whatever has become of it since. */
+START_TEST(test_checked_files)
+{
+	struct claim *claim;
+	int fd;
+
+	ck_assert_int_eq(boot_check(&config, &def, &checked, &error), 0);
+	ck_assert_int_eq(unlink(image), 0);
+	ck_assert_int_eq(unlink(config.agent), 0);
+	ck_assert_msg(boot(&claim, &fd) == 0, "%s", error.text);
+	end(claim, fd);
+	fails(POPCORN_ERROR_IMAGE_NOT_FOUND, "vmlinuz");
+}
+END_TEST
+
+static int refuse_turn(void *userdata)
+{
+	/* All that can be undone has been done. */
+	ck_assert_str_eq(steps, "reserve load");
+	ck_assert_uint_eq(fake_taken(fake), MEMORY);
+	return -ECANCELED;
+}
+
+START_TEST(test_turn)
+{
+	operation.wait_for_turn = refuse_turn;
+	fails(POPCORN_ERROR_CANCELLED, "");
+	ck_assert_str_eq(steps, "reserve load");
+	operation.wait_for_turn = NULL;
+}
+END_TEST
+
 START_TEST(test_shell)
 {
 	struct claim *claim;
 	int fd;
 
 	def.initrd = NULL;
-	ck_assert_int_eq(boot_check(&config, &def, &error), 0);
+	ck_assert_int_eq(boot_check(&config, &def, NULL, &error), 0);
 	ck_assert_msg(boot(&claim, &fd) == 0, "%s", error.text);
 	end(claim, fd);
 }
@@ -343,7 +378,7 @@ static void check_refused(enum popcorn_error_id id, const char *text)
 {
 	struct popcorn_error e = { 0 };
 
-	ck_assert_int_eq(boot_check(&config, &def, &e), -popcorn_error_errno(id));
+	ck_assert_int_eq(boot_check(&config, &def, NULL, &e), -popcorn_error_errno(id));
 	ck_assert_msg(e.id == id && strstr(e.text, text), "'%s' is not in '%s'", text, e.text);
 	/* The boot itself looks again: files may change in between. */
 	fails(id, "");
@@ -441,7 +476,7 @@ START_TEST(test_modules)
 			 LZMA_OK);
 	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/dkms/popcorn_guest.ko.xz",
 			packed, size);
-	ck_assert_msg(boot_check(&config, &def, &error) == 0, "%s", error.text);
+	ck_assert_msg(boot_check(&config, &def, NULL, &error) == 0, "%s", error.text);
 	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/dkms/popcorn_guest.ko.xz",
 			packed, size - 5);
 	check_refused(POPCORN_ERROR_NO_MODULES, "popcorn_guest.ko.xz");
@@ -631,7 +666,7 @@ START_TEST(test_fast_boot)
 
 	/* Looking is not enough. */
 	config.fast_boot = true;
-	ck_assert_int_eq(boot_check(&config, &def, &error), 0);
+	ck_assert_int_eq(boot_check(&config, &def, NULL, &error), 0);
 	ck_assert_int_eq(access(cache, F_OK), -1);
 	ck_assert(boots_directly(&sample));
 	dir = opendir(cache);
@@ -679,6 +714,8 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, make, unmake);
 	tcase_add_test(tc, test_boot);
+	tcase_add_test(tc, test_checked_files);
+	tcase_add_test(tc, test_turn);
 	tcase_add_test(tc, test_shell);
 	tcase_add_test(tc, test_stop);
 	tcase_add_test(tc, test_dies_while_booting);
