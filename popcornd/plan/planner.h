@@ -78,8 +78,8 @@ struct plan_note {
 struct plan {
 	const struct machine *machine; /* outlives the plan */
 	const struct policy *policy;   /* likewise */
-	struct plan_kernel
-		*kernels; /* in the order of groups, and in each by place in the machine */
+	struct plan_kernel *
+		kernels; /* in the order of groups; in each by place in the machine, or as its lists */
 	size_t n_kernels;
 	uint32_t *primary_cpus; /* Linux's numbers, ascending: kept or left over */
 	size_t n_primary_cpus;
@@ -90,6 +90,7 @@ struct plan {
 
 	/* What the pointers above point into. */
 	uint32_t *cpus;
+	uint32_t *places; /* beside cpus: indices of machine->cpus, ascending in each kernel */
 	struct plan_memory *memory;
 	uint32_t *devices;
 };
@@ -152,8 +153,9 @@ int plan_explain(const struct plan *plan, struct plan_note **ret, size_t *ret_n)
 void plan_notes_free(struct plan_note *notes, size_t n);
 
 /*
- * The primary's kernel command line that makes this much memory surely movable:
- * "movablecore=…" or "kernelcore=…", with what else helps (Documentation/admin-guide/kernel-parameters).
+ * The primary's kernel command line that makes the plan's memory movable, "kernelcore=…M"; "" if the
+ * plan takes none. plan-boot.c says what Linux makes of it. 1: it is the best there is, but some of
+ * the memory that is planned stays where the kernel may put things that never move.
  */
 int plan_boot_args(const struct plan *plan, char **ret);
 
