@@ -512,6 +512,7 @@ START_TEST(test_after)
 	/* A cycle through as many groups as there can be. */
 	char *text = malloc(1 << 20), *p = text;
 
+	ck_assert_ptr_nonnull(text);
 	p += sprintf(p, "groups = (");
 	for (int i = 0; i < POLICY_GROUPS_MAX; i++)
 		p += sprintf(p, "%s\n{ name = \"g%d\"; cpus = \"%d\"; after = \"g%d\"; }",
@@ -626,6 +627,7 @@ START_TEST(test_hostile)
 	size_t size = 10 << 20;
 	char *text = malloc(size + 1), *p;
 
+	ck_assert_ptr_nonnull(text);
 	/* Refused before it is read: it is not even text. */
 	memset(text, 0, size);
 	bad_text(text, size, " has 10485760 bytes", "more than 1048576 are not read");
