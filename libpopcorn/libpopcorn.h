@@ -221,8 +221,8 @@ _popcorn_public_ uint32_t popcorn_job_get_id(const struct popcorn_job *job);
 _popcorn_public_ const char *popcorn_job_get_name(const struct popcorn_job *job);
 /** popcorn_job_get_type - "boot", "stop", "kill", "release". */
 _popcorn_public_ const char *popcorn_job_get_type(const struct popcorn_job *job);
-/** popcorn_job_get_step - what it does now: of a boot "reserve", "load", "start", "kernel",
- *  "agent"; "" if not known. Valid until messages are processed again. */
+/** popcorn_job_get_step - what it does now: of a boot "reserve", "load", "leader" (only if it
+ *  has to wait for the unit), "start", "kernel", "agent"; "" if not known. Valid until messages are processed again. */
 _popcorn_public_ const char *popcorn_job_get_step(const struct popcorn_job *job);
 /** popcorn_job_get_progress - 0 to 1. */
 _popcorn_public_ double popcorn_job_get_progress(const struct popcorn_job *job);

@@ -258,7 +258,24 @@ static int read_image(const struct kernel_def *def, struct boot_files **ret,
 
 static void unlockp(pthread_mutex_t **lock)
 {
-	pthread_mutex_unlock(*lock);
+	if (*lock)
+		pthread_mutex_unlock(*lock);
+}
+
+static int find_unpacked(const struct config *config, const struct cache_key *key,
+			 const struct bzimage *kernel, struct vmlinux *ret)
+{
+	size_t size;
+	void *blob;
+	int r;
+
+	r = cache_load(config->cache, key, &blob, &size);
+	if (r < 0)
+		return r;
+	r = vmlinux_open(kernel, blob, size, ret);
+	if (r < 0)
+		munmap(blob, size);
+	return r;
 }
 
 /* What the cache has, or a new one that is put there. -EOPNOTSUPP and others of vmlinux_build(). */
@@ -267,18 +284,18 @@ static int unpack_kernel(const struct config *config, const struct cache_key *ke
 {
 	/* Of several boots of one kernel the first does the work, the others find it in the cache. */
 	static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
-	_cleanup_(unlockp) pthread_mutex_t *locked = &one_at_a_time;
+	_cleanup_(unlockp) pthread_mutex_t *locked = NULL;
 	size_t size;
 	void *blob;
 	int r;
 
+	/* Most often it is there. To map and to check it, nobody has to wait for anybody. */
+	if (find_unpacked(config, key, kernel, ret) == 0)
+		return 0;
+	locked = &one_at_a_time;
 	pthread_mutex_lock(locked);
-	r = cache_load(config->cache, key, &blob, &size);
-	if (r == 0) {
-		if (vmlinux_open(kernel, blob, size, ret) == 0)
-			return 0;
-		munmap(blob, size);
-	}
+	if (find_unpacked(config, key, kernel, ret) == 0)
+		return 0;
 	r = vmlinux_build(kernel, &blob, &size);
 	if (r < 0)
 		return r;

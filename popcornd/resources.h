@@ -31,7 +31,7 @@
 struct operation {
 	int cancel_fd; /* readable = give up, undo, return CANCELLED; or -1 */
 	/*
-	 * May be NULL. Called in the thread of the operation. @step: "reserve", "load", "start",
+	 * May be NULL. Called in the thread of the operation. @step: "reserve", "load", "leader", "start",
 	 * "kernel", "agent"; @fraction 0..1 of all, of which "reserve" is PROGRESS_RESERVE.
 	 */
 	void (*progress)(void *userdata, const char *step, double fraction);

@@ -5,6 +5,7 @@
  */
 #include <linux/ctype.h>
 #include <linux/ktime.h>
+#include <linux/timer.h>
 
 #include "kexec.h"
 
@@ -165,8 +166,10 @@ static void watch_again(struct popcorn_kernel *kernel)
 
 	/* The reference is the watch's own; it is one at a time. */
 	kernel->watch_time = ktime_get_boottime_ns();
+	/* Rounded to full seconds: a primary with many kernels wakes up once for all of them. */
 	queue_delayed_work(popcorn_wq, &kernel->watch,
-			   msecs_to_jiffies(early ? WATCH_EARLY_MS : WATCH_MS));
+			   early ? msecs_to_jiffies(WATCH_EARLY_MS)
+				 : round_jiffies_relative(msecs_to_jiffies(WATCH_MS)));
 }
 
 void popcorn_watch(struct work_struct *work)
