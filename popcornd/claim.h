@@ -18,6 +18,7 @@ struct resources {
 	uint64_t block_size;
 
 	pthread_mutex_t lock; /* for all that follows */
+	char *run;
 	struct topology *topology;
 	struct claim *claims;
 	hwloc_bitmap_t busy_cpus;

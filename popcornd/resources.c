@@ -45,11 +45,12 @@ int resources_new(const struct config *config, struct driver *driver, const char
 	r->config = config;
 	r->driver = driver;
 	r->root = strdup(sysfs);
+	r->run = strdup(run);
 	if (asprintf(&r->leases, "%s/leases", run) < 0)
 		r->leases = NULL;
 	r->busy_cpus = hwloc_bitmap_alloc();
 	r->busy_blocks = hwloc_bitmap_alloc();
-	if (!r->root || !r->leases || !r->busy_cpus || !r->busy_blocks)
+	if (!r->root || !r->run || !r->leases || !r->busy_cpus || !r->busy_blocks)
 		return no_memory(error);
 
 	k = make_folders(r->leases, 0755);
@@ -63,9 +64,9 @@ int resources_new(const struct config *config, struct driver *driver, const char
 			"primary needs a kernel with memory hot-remove, which the distributions' "
 			"have",
 			r->root);
-	k = topology_load(r->root, &r->topology);
+	k = topology_load_live(r->root, r->run, &r->topology, error);
 	if (k < 0)
-		return popcorn_error_set_errno(error, k, "the machine's topology can't be read");
+		return k;
 	*ret = steal_ptr(r);
 	return 0;
 }
@@ -80,6 +81,7 @@ struct resources *resources_free(struct resources *resources)
 	hwloc_bitmap_free(resources->busy_cpus);
 	hwloc_bitmap_free(resources->busy_blocks);
 	free(resources->root);
+	free(resources->run);
 	free(resources->leases);
 	pthread_mutex_destroy(&resources->lock);
 	free(resources);
@@ -287,10 +289,9 @@ static int choose_cpus(struct resources *r, const struct kernel_def *def,
 	if (!topology_covers(r->topology, online)) {
 		struct topology *fresh;
 
-		k = topology_load(r->root, &fresh);
+		k = topology_load_live(r->root, r->run, &fresh, error);
 		if (k < 0)
-			return popcorn_error_set_errno(error, k,
-						       "the machine's topology can't be read");
+			return k;
 		topology_free(r->topology);
 		r->topology = fresh;
 	}
@@ -635,6 +636,8 @@ static int recover_kernel(struct resources *r, const struct popcorn_status *stat
 		for (size_t i = 0; i < claim->n_cpus; i++)
 			if (hwloc_bitmap_set(r->busy_cpus, claim->cpus[i]) < 0)
 				return no_memory(error);
+		for (size_t i = 0; i < claim->n_cpus; i++)
+			claim->cpu_nodes[i] = topology_node(r->topology, claim->cpus[i]);
 		for (size_t i = 0; i < claim->n_blocks; i++)
 			if (hwloc_bitmap_set(r->busy_blocks, (unsigned)claim->blocks[i].index) < 0)
 				return no_memory(error);

@@ -603,6 +603,34 @@ static void found(void *userdata, const char *name, uint32_t id, struct claim *c
 	found_claim = c;
 }
 
+START_TEST(test_lent_nodes_after_restart)
+{
+	struct image_partition partition;
+	char run[PATH_MAX + 8];
+	struct claim *a;
+	int fd;
+
+	/* Linux hides where a CPU is that is lent: popcornd has written it down. */
+	teardown();
+	start(16, 2, 32, 4);
+	a = claim("a", "7,12-13", 0, 128 * MIB);
+	ck_assert_int_eq(take(a, "a", &fd), 0);
+	resources_free(resources);
+	claim_free(a);
+	snprintf(run, sizeof(run), "%s/run", fake->root);
+	ck_assert_int_eq(resources_new(&config, driver, fake->root, run, &resources, &error), 0);
+	ck_assert_int_eq(resources_recover(resources, found, NULL, &error), 0);
+	ck_assert_uint_eq(n_found, 1);
+	ck_assert_int_eq(claim_partition(found_claim, fd, &partition, &error), 0);
+	ck_assert_uint_eq(partition.n_cpus, 3);
+	ck_assert_uint_eq(partition.cpus[0].node, 1);
+	ck_assert_uint_eq(partition.cpus[1].node, 3);
+	ck_assert_uint_eq(partition.cpus[2].node, 3);
+	give_back(found_claim, fd);
+	fake_check_whole(fake);
+}
+END_TEST
+
 START_TEST(test_recover)
 {
 	struct claim *a, *b;
@@ -725,6 +753,7 @@ int main(void)
 	tcase_add_test(tc, test_chosen_cpus);
 	tcase_add_test(tc, test_nodes);
 	tcase_add_test(tc, test_lent_cpus_after_restart);
+	tcase_add_test(tc, test_lent_nodes_after_restart);
 	tcase_add_test(tc, test_blocks);
 	tcase_add_test(tc, test_refusing_blocks);
 	tcase_add_test(tc, test_contig);
