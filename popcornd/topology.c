@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -329,8 +331,8 @@ static int check_tree(const struct topology *topology)
 	return 0;
 }
 
-int topology_parse_xml_here(const char *name, const char *text, size_t size, struct topology **ret,
-			    struct popcorn_error *error)
+static int xml_here(const char *name, const char *text, size_t size, struct topology **ret,
+		    struct popcorn_error *error)
 {
 	_cleanup_(topology_freep) struct topology *topology = NULL;
 	_cleanup_free_ char *copy = NULL;
@@ -378,53 +380,77 @@ static int synthetic_here(const char *description, struct topology **ret,
 	return 0;
 }
 
-/*
- * Lets a child try it, which may crash, or use up its memory or time. @text NULL: @name is a
- * synthetic description.
- */
+/* Exit codes of the child. A sanitizer or the loader would use others. */
+#define TRIAL_GOOD 0
+#define TRIAL_REFUSED 77
+
+static void limit(int resource, rlim_t value)
+{
+	const struct rlimit limits = { value, value };
+
+	setrlimit(resource, &limits);
+}
+
+/* In the child. @text NULL: @name is a synthetic description. */
+static int try_here(const char *name, const char *text, size_t size, struct popcorn_error *error)
+{
+	struct topology *topology;
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int r;
+
+	if (fd >= 0) {
+		dup2(fd, STDOUT_FILENO);
+		dup2(fd, STDERR_FILENO);
+	}
+	limit(RLIMIT_CORE, 0);
+	limit(RLIMIT_CPU, TRIAL_SECONDS);
+#ifndef __SANITIZE_ADDRESS__ /* whose shadow is larger than any limit */
+	limit(RLIMIT_AS, TRIAL_MEMORY);
+#endif
+	r = text ? xml_here(name, text, size, &topology, error)
+		 : synthetic_here(name, &topology, error);
+	return r < 0 ? TRIAL_REFUSED : TRIAL_GOOD;
+}
+
+static int read_trial(const char *name, int status, const struct popcorn_error *why,
+		      struct popcorn_error *error)
+{
+	int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+
+	if (WIFEXITED(status) && WEXITSTATUS(status) == TRIAL_GOOD)
+		return 0;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == TRIAL_REFUSED)
+		return popcorn_error_set(error, why->id, "%s", why->text);
+	return popcorn_error_set(
+		error, POPCORN_ERROR_TOPOLOGY,
+		"%.200s: can't be used: hwloc %s when it read it; make it again "
+		"with 'lstopo FILE.xml'",
+		name, signal == SIGXCPU || signal == SIGKILL ? "took too long" : "crashed");
+}
+
+/* Lets a child try it, which may crash, or use up its memory or time. */
 static int try_in_child(const char *name, const char *text, size_t size,
 			struct popcorn_error *error)
 {
-	static const char *const whats[] = { "crashed", "took too long or too much memory" };
-	int status;
-	pid_t pid = fork();
+	struct popcorn_error *why;
+	int status, r = 0;
+	pid_t pid;
 
+	why = mmap(NULL, sizeof(*why), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (why == MAP_FAILED)
+		return no_memory(error);
+	pid = fork();
+	if (pid == 0)
+		_exit(try_here(name, text, size, why));
 	if (pid < 0)
-		return popcorn_error_set_errno(error, errno, "can't start a process");
-	if (pid == 0) {
-		const struct rlimit none = { 0, 0 };
-		const struct rlimit seconds = { TRIAL_SECONDS, TRIAL_SECONDS };
-		struct topology *topology;
-		int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-		if (fd >= 0) {
-			dup2(fd, STDOUT_FILENO);
-			dup2(fd, STDERR_FILENO);
-		}
-		setrlimit(RLIMIT_CORE, &none);
-		setrlimit(RLIMIT_CPU, &seconds);
-#ifndef __SANITIZE_ADDRESS__ /* whose shadow is larger than any limit */
-		{
-			const struct rlimit memory = { TRIAL_MEMORY, TRIAL_MEMORY };
-
-			setrlimit(RLIMIT_AS, &memory);
-		}
-#endif
-		if (text ? topology_parse_xml_here(name, text, size, &topology, NULL) < 0
-			 : synthetic_here(name, &topology, NULL) < 0)
-			_exit(1);
-		_exit(0);
-	}
-	while (waitpid(pid, &status, 0) < 0)
+		r = popcorn_error_set_errno(error, errno, "can't start a process");
+	while (r == 0 && waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
-			return popcorn_error_set_errno(error, errno, "can't wait for a process");
-	if (WIFEXITED(status)) /* why it was refused is said when it is tried again */
-		return 0;
-	return popcorn_error_set(error, POPCORN_ERROR_TOPOLOGY,
-				 "%.200s: can't be used: hwloc %s when it read it; make it again "
-				 "with 'lstopo FILE.xml'",
-				 name,
-				 whats[WTERMSIG(status) == SIGXCPU || WTERMSIG(status) == SIGKILL]);
+			r = popcorn_error_set_errno(error, errno, "can't wait for a process");
+	if (r == 0)
+		r = read_trial(name, status, why, error);
+	munmap(why, sizeof(*why));
+	return r;
 }
 
 int topology_parse_xml(const char *name, const char *text, size_t size, struct topology **ret,
@@ -432,7 +458,7 @@ int topology_parse_xml(const char *name, const char *text, size_t size, struct t
 {
 	int r = try_in_child(name, text, size, error);
 
-	return r < 0 ? r : topology_parse_xml_here(name, text, size, ret, error);
+	return r < 0 ? r : xml_here(name, text, size, ret, error);
 }
 
 /* The file's own name, without its folders, is what a plan calls the machine. */
@@ -570,7 +596,7 @@ static int load_saved(const char *path, struct topology **ret)
 
 	r = read_file(path, TOPOLOGY_XML_MAX, &text, &size);
 	if (r == 0)
-		r = topology_parse_xml_here("this machine", text, size, ret, NULL);
+		r = xml_here("this machine", text, size, ret, NULL);
 	if (r == 0)
 		(*ret)->live = true;
 	return r;

@@ -45,9 +45,6 @@ int topology_load_xml(const char *path, struct topology **ret, struct popcorn_er
 /* Of a text, which need not be ended by NUL; @name is for messages. */
 int topology_parse_xml(const char *name, const char *text, size_t size, struct topology **ret,
 		       struct popcorn_error *error);
-/* The same without a child process, for fuzzing. */
-int topology_parse_xml_here(const char *name, const char *text, size_t size, struct topology **ret,
-			    struct popcorn_error *error);
 /* "node:2 core:4 pu:2", "node:4(memory=16GiB) l3:2 core:8 pu:1"; see hwloc's synthetic backend. */
 int topology_load_synthetic(const char *description, struct topology **ret,
 			    struct popcorn_error *error);
