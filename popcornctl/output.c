@@ -193,7 +193,42 @@ void print_safe(const char *s, size_t n, FILE *f)
 	}
 }
 
-void table_print(const struct json *rows, const struct column *columns, size_t n, bool header)
+static int add_rows(struct libscols_table *table, struct libscols_line *parent,
+		    const struct json *rows, const struct column *columns, size_t n);
+
+static int add_row(struct libscols_table *table, struct libscols_line *parent,
+		   const struct json *row, const struct column *columns, size_t n)
+{
+	struct libscols_line *line = scols_table_new_line(table, parent);
+	int r = line ? 0 : -1;
+
+	for (size_t i = 0; i < n && r == 0; i++) {
+		char *text = columns[i].text ? columns[i].text(row)
+					     : xstrdup(json_get_string(row, columns[i].key));
+
+		if (!*text) {
+			free(text);
+			text = xstrdup("-");
+		}
+		r = scols_line_refer_data(line, i, text);
+		if (r == 0 && columns[i].color)
+			scols_cell_set_color(scols_line_get_cell(line, i), columns[i].color(row));
+	}
+	return r < 0 ? r : add_rows(table, line, json_get(row, "children"), columns, n);
+}
+
+static int add_rows(struct libscols_table *table, struct libscols_line *parent,
+		    const struct json *rows, const struct column *columns, size_t n)
+{
+	int r = 0;
+
+	for (size_t i = 0; rows && i < rows->n && r == 0; i++)
+		r = add_row(table, parent, rows->items[i], columns, n);
+	return r;
+}
+
+static void print(const struct json *rows, const struct column *columns, size_t n, bool header,
+		  bool tree)
 {
 	struct libscols_table *table = scols_new_table();
 	bool color = use_color(STDOUT_FILENO);
@@ -202,6 +237,8 @@ void table_print(const struct json *rows, const struct column *columns, size_t n
 	if (table) {
 		scols_table_enable_noheadings(table, !header);
 		scols_table_enable_colors(table, color);
+		if (!is_utf8())
+			scols_table_enable_ascii(table, true);
 		/* What is not a terminal has no width: nothing is cut there. */
 		if (!isatty(STDOUT_FILENO))
 			scols_table_set_termforce(table, SCOLS_TERMFORCE_NEVER);
@@ -209,35 +246,27 @@ void table_print(const struct json *rows, const struct column *columns, size_t n
 	for (size_t i = 0; i < n && r == 0; i++)
 		r = scols_table_new_column(table, columns[i].header, 0,
 					   (columns[i].right ? SCOLS_FL_RIGHT : 0) |
-						   (columns[i].may_shrink ? SCOLS_FL_TRUNC : 0))
+						   (columns[i].may_shrink ? SCOLS_FL_TRUNC : 0) |
+						   (tree && i == 0 ? SCOLS_FL_TREE : 0))
 			    ? 0
 			    : -1;
-	for (size_t i = 0; i < rows->n && r == 0; i++) {
-		struct libscols_line *line = scols_table_new_line(table, NULL);
-		const struct json *row = rows->items[i];
-
-		if (!line)
-			r = -1;
-		for (size_t j = 0; j < n && r == 0; j++) {
-			char *text = columns[j].text
-					     ? columns[j].text(row)
-					     : xstrdup(json_get_string(row, columns[j].key));
-
-			if (!*text) {
-				free(text);
-				text = xstrdup("-");
-			}
-			r = scols_line_refer_data(line, j, text);
-			if (r == 0 && columns[j].color)
-				scols_cell_set_color(scols_line_get_cell(line, j),
-						     columns[j].color(row));
-		}
-	}
+	if (r == 0)
+		r = add_rows(table, NULL, rows, columns, n);
 	if (r == 0)
 		r = scols_print_table(table);
 	scols_unref_table(table);
 	if (r != 0)
 		complain(NULL, "the table could not be printed");
+}
+
+void table_print(const struct json *rows, const struct column *columns, size_t n, bool header)
+{
+	print(rows, columns, n, header, false);
+}
+
+void tree_print(const struct json *rows, const struct column *columns, size_t n, bool header)
+{
+	print(rows, columns, n, header, true);
 }
 
 struct json *kernel_json(const struct popcorn_kernel *kernel)

@@ -22,6 +22,9 @@ struct column {
 /* Draws an array of objects. */
 void table_print(const struct json *rows, const struct column *columns, size_t n, bool header);
 
+/* The same as a tree: rows have their own in "children", and the first column shows the branches. */
+void tree_print(const struct json *rows, const struct column *columns, size_t n, bool header);
+
 /* All that is known of a kernel, as `status` and `list` show it. */
 struct json *kernel_json(const struct popcorn_kernel *kernel);
 
