@@ -35,7 +35,8 @@ struct setting {
 	uint64_t bytes, align;
 	const uint32_t *nodes; /* FROM_INTERLEAVE */
 	size_t n_nodes;
-	bool skip; /* it has a problem already */
+	bool free_align; /* the policy does not say it */
+	bool skip;	 /* it has a problem already */
 };
 
 enum failure_kind {
@@ -61,14 +62,14 @@ struct part {
 };
 
 struct solution {
-	struct setting *settings;  /* of each group */
-	struct failure *failures;  /* likewise */
-	uint64_t *lost;		   /* likewise: by rounding of proportional shares */
-	struct part *parts;	   /* of each kernel */
-	uint64_t *left;		   /* of each node */
-	uint64_t *missing;	   /* of each kernel */
-	uint64_t *scratch, *trial; /* of each node */
-	bool *scarce;		   /* likewise: less than the proportional shares was left */
+	struct setting *settings;   /* of each group */
+	struct failure *failures;   /* likewise */
+	uint64_t *lost;		    /* likewise: by rounding of proportional shares */
+	struct part *parts;	    /* of each kernel */
+	uint64_t *left;		    /* of each node */
+	uint64_t *missing, *aligns; /* of each kernel */
+	uint64_t *scratch, *trial;  /* of each node */
+	bool *scarce;		    /* likewise: less than the proportional shares was left */
 };
 
 struct memory {
@@ -521,6 +522,53 @@ static uint64_t interleaved_share(const struct memory *mem, const struct setting
 }
 
 /*
+ * What all kernels that say so have of a node in proportion is @sum, and there is @start. The
+ * shares are rounded down, unless that takes more than half of them and `align` is not the
+ * policy's own: then it is to be the finest.
+ */
+static void take_proportional(struct memory *mem, struct solution *s, size_t kernel,
+			      const uint64_t *sum, const uint64_t *start)
+{
+	uint32_t group = group_of(mem, kernel);
+	const struct setting *setting = &s->settings[group];
+	bool interleave = setting->from == FROM_INTERLEAVE;
+	const struct local *locals = &mem->locals[mem->first_local[kernel]];
+	size_t n = interleave ? setting->n_nodes
+			      : mem->first_local[kernel + 1] - mem->first_local[kernel];
+	uint64_t *shares = s->scratch, all = 0, rounded = 0, align = setting->align;
+	uint64_t same = interleave ? interleaved_share(mem, setting, kernel) : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint32_t node = interleave ? setting->nodes[i] : locals[i].node;
+
+		shares[i] = interleave
+				    ? same
+				    : scale(mem->usable[node], locals[i].weight, mem->weight[node]);
+		if (sum[node] > start[node])
+			shares[i] = scale(shares[i], start[node], sum[node]);
+	}
+	/* The same of each: as much as of the poorest. */
+	for (size_t i = 1; interleave && i < n; i++)
+		shares[0] = shares[i] < shares[0] ? shares[i] : shares[0];
+	for (size_t i = 0; i < n; i++) {
+		shares[i] = interleave ? shares[0] : shares[i];
+		all += shares[i];
+		rounded += round_down(shares[i], align);
+	}
+	if (setting->free_align && rounded < all / 2 && align > ALIGN_MIN)
+		align = ALIGN_MIN;
+	s->aligns[kernel] = align;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t node = interleave ? setting->nodes[i] : locals[i].node;
+		uint64_t some = round_down(shares[i], align);
+
+		s->lost[group] += shares[i] - some;
+		s->left[node] -= some;
+		part_add(mem, &s->parts[kernel], node, some);
+	}
+}
+
+/*
  * A kernel's part of what a node has; where more was taken off before than leaves that to all, each
  * gets less, in the same proportion.
  */
@@ -553,48 +601,9 @@ static int solve_proportional(struct memory *mem, struct solution *s)
 	}
 	for (size_t i = 0; i < mem->n_nodes; i++)
 		s->scarce[i] = sum[i] > start[i];
-	for (size_t i = 0; i < mem->n_kernels; i++) {
-		uint32_t group = group_of(mem, i);
-		const struct setting *setting = &s->settings[group];
-		uint64_t least = UINT64_MAX;
-
-		if (!is_proportional(mem, s, i))
-			continue;
-		if (setting->from == FROM_INTERLEAVE) {
-			uint64_t share = interleaved_share(mem, setting, i);
-
-			for (size_t j = 0; j < setting->n_nodes; j++) {
-				uint32_t node = setting->nodes[j];
-				uint64_t some = sum[node] > start[node]
-							? scale(share, start[node], sum[node])
-							: share;
-
-				least = some < least ? some : least;
-			}
-			least = setting->n_nodes ? least : 0;
-			for (size_t j = 0; j < setting->n_nodes; j++) {
-				uint64_t some = round_down(least, setting->align);
-
-				s->lost[group] += least - some;
-				s->left[setting->nodes[j]] -= some;
-				part_add(mem, &s->parts[i], setting->nodes[j], some);
-			}
-			continue;
-		}
-		for (size_t j = mem->first_local[i]; j < mem->first_local[i + 1]; j++) {
-			const struct local *local = &mem->locals[j];
-			uint64_t share = scale(mem->usable[local->node], local->weight,
-					       mem->weight[local->node]);
-			uint64_t some;
-
-			if (sum[local->node] > start[local->node])
-				share = scale(share, start[local->node], sum[local->node]);
-			some = round_down(share, setting->align);
-			s->lost[group] += share - some;
-			s->left[local->node] -= some;
-			part_add(mem, &s->parts[i], local->node, some);
-		}
-	}
+	for (size_t i = 0; i < mem->n_kernels; i++)
+		if (is_proportional(mem, s, i))
+			take_proportional(mem, s, i, sum, start);
 	/* Those that may have memory of elsewhere make up for what their own nodes lack. */
 	for (size_t i = 0; i < mem->n_kernels; i++) {
 		const struct setting *setting = &s->settings[group_of(mem, i)];
@@ -613,9 +622,9 @@ static int solve_proportional(struct memory *mem, struct solution *s)
 		}
 		/* A core without memory of its own: as much as a core has on the average. */
 		wanted += scale(mem->usable_all, weight, mem->weight_all);
-		wanted = round_down(wanted, setting->align);
+		wanted = round_down(wanted, s->aligns[i]);
 		if (wanted > s->parts[i].bytes)
-			take_anywhere(mem, i, wanted - s->parts[i].bytes, setting->align, s->left,
+			take_anywhere(mem, i, wanted - s->parts[i].bytes, s->aligns[i], s->left,
 				      &s->parts[i]);
 	}
 	for (size_t i = 0; i < mem->n_kernels; i++)
@@ -729,11 +738,34 @@ static uint64_t equal_unit(const struct memory *mem, const struct solution *s)
 	return unit;
 }
 
+/* The largest size that all equal kernels can have, in units of *@ret_unit; 0: none. */
+static uint64_t largest_equal(struct memory *mem, struct solution *s, uint64_t *ret_unit)
+{
+	struct failure failure;
+	uint64_t unit = equal_unit(mem, s), low = 0, high = 0;
+
+	*ret_unit = unit;
+	for (size_t i = 0; unit && i < mem->n_nodes; i++)
+		high += s->left[i];
+	high = unit ? high / unit : 0;
+	while (low < high) {
+		uint64_t middle = low + (high - low + 1) / 2;
+
+		memcpy(s->trial, s->left, mem->n_nodes * sizeof(*s->trial));
+		if (try_equal(mem, s, middle * unit, s->trial, NULL, &failure))
+			low = middle;
+		else
+			high = middle - 1;
+	}
+	return low;
+}
+
 static void solve_equal(struct memory *mem, struct solution *s)
 {
-	struct failure failure = { FAILURE_NONE, 0, UNKNOWN, 0, 0 };
-	uint64_t unit, low = 0, high = 0, least;
+	struct failure failure;
+	uint64_t unit, n, least;
 	size_t first = SIZE_MAX;
+	bool refined = false;
 
 	for (size_t i = 0; i < mem->n_kernels; i++) {
 		struct setting *setting = &s->settings[group_of(mem, i)];
@@ -745,41 +777,35 @@ static void solve_equal(struct memory *mem, struct solution *s)
 		     !share_locally(mem, i, 0, setting->align, s->scratch))) {
 			fail(mem, s, FAILURE_NO_NODE, i, UNKNOWN, PLAN_MEMORY_MIN, 0);
 			setting->skip = true;
-		} else if (first == SIZE_MAX) {
-			first = i;
 		}
 	}
-	while (first < mem->n_kernels && !is_equal(mem, s, first))
-		first++;
-	if (first >= mem->n_kernels)
+	for (size_t i = 0; i < mem->n_kernels && first == SIZE_MAX; i++)
+		first = is_equal(mem, s, i) ? i : first;
+	if (first == SIZE_MAX)
 		return;
-	unit = equal_unit(mem, s);
+	n = largest_equal(mem, s, &unit);
+	/* As with proportional shares: whole blocks only where they do not take all of it. */
+	for (size_t i = 0; n * unit < PLAN_MEMORY_MIN && i < mem->p->policy->n_groups; i++)
+		if (s->settings[i].memory == MEMORY_EQUAL && s->settings[i].free_align &&
+		    s->settings[i].align > ALIGN_MIN) {
+			s->settings[i].align = ALIGN_MIN;
+			refined = true;
+		}
+	if (refined)
+		n = largest_equal(mem, s, &unit);
 	if (unit == 0) {
 		fail(mem, s, FAILURE_SMALL, first, UNKNOWN, PLAN_MEMORY_MIN, 0);
 		return;
 	}
-	for (size_t i = 0; i < mem->n_nodes; i++)
-		high += s->left[i];
-	high /= unit;
-	while (low < high) {
-		uint64_t middle = low + (high - low + 1) / 2;
-
-		memcpy(s->trial, s->left, mem->n_nodes * sizeof(*s->trial));
-		if (try_equal(mem, s, middle * unit, s->trial, NULL, &failure))
-			low = middle;
-		else
-			high = middle - 1;
-	}
 	least = (PLAN_MEMORY_MIN + unit - 1) / unit;
-	if (low >= least) {
-		try_equal(mem, s, low * unit, s->left, s->parts, &failure);
+	if (n >= least) {
+		try_equal(mem, s, n * unit, s->left, s->parts, &failure);
 		return;
 	}
 	/* Who is in the way of the least that would do. */
 	memcpy(s->trial, s->left, mem->n_nodes * sizeof(*s->trial));
 	if (try_equal(mem, s, least * unit, s->trial, NULL, &failure))
-		failure =
-			(struct failure){ FAILURE_SMALL, first, UNKNOWN, least * unit, low * unit };
+		failure = (struct failure){ FAILURE_SMALL, first, UNKNOWN, least * unit, n * unit };
 	fail(mem, s, failure.kind, failure.kernel, failure.node, failure.asked, failure.available);
 }
 
@@ -795,6 +821,7 @@ static void solution_done(struct memory *mem, struct solution *s)
 	free(s->parts);
 	free(s->left);
 	free(s->missing);
+	free(s->aligns);
 	free(s->scratch);
 	free(s->trial);
 	free(s->scarce);
@@ -812,12 +839,13 @@ static int solve(struct memory *mem, const struct setting *settings, struct solu
 		.parts = calloc(mem->n_kernels + 1, sizeof(*s->parts)),
 		.left = calloc(mem->n_nodes, sizeof(*s->left)),
 		.missing = calloc(mem->n_kernels + 1, sizeof(*s->missing)),
+		.aligns = calloc(mem->n_kernels + 1, sizeof(*s->aligns)),
 		.scratch = calloc(mem->n_nodes, sizeof(*s->scratch)),
 		.trial = calloc(mem->n_nodes, sizeof(*s->trial)),
 		.scarce = calloc(mem->n_nodes, sizeof(*s->scarce)),
 	};
 	if (!s->settings || !s->failures || !s->lost || !s->parts || !s->left || !s->missing ||
-	    !s->scratch || !s->trial || !s->scarce)
+	    !s->aligns || !s->scratch || !s->trial || !s->scarce)
 		return -ENOMEM;
 	memcpy(s->settings, settings, n_groups * sizeof(*settings));
 	for (size_t i = 0; i < mem->n_nodes; i++)
@@ -929,6 +957,7 @@ static int read_settings(struct memory *mem, struct setting *settings)
 			.bytes = group->memory_bytes,
 			.align = group->align ? group->align : mem->p->machine->block_size,
 			.nodes = mem->nodes,
+			.free_align = group->align == 0,
 		};
 		if (setting->align == 0)
 			setting->align = ALIGN_MIN;
@@ -989,6 +1018,7 @@ static bool try_align(struct memory *mem, struct setting *settings, uint32_t ind
 	if (saved.align <= ALIGN_MIN || saved.memory == MEMORY_FIXED)
 		return false;
 	settings[index].align = ALIGN_MIN;
+	settings[index].free_align = false;
 	good = helps(mem, settings, index);
 	settings[index] = saved;
 	if (!good)

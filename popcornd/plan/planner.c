@@ -166,14 +166,14 @@ const char *cpus_text(hwloc_const_bitmap_t set, char buf[CPUS_TEXT_MAX])
 
 const char *size_key(uint64_t bytes, char buf[32])
 {
-	static const char units[] = "KMGT";
-	unsigned unit = 0;
+	static const char *const units[] = { "", "K", "M", "G", "T" };
+	size_t unit = 0;
 
-	while (unit < 4 && bytes && bytes % 1024 == 0) {
+	while (unit + 1 < ARRAY_SIZE(units) && bytes && bytes % 1024 == 0) {
 		bytes /= 1024;
 		unit++;
 	}
-	snprintf(buf, 32, "%" PRIu64 "%.*s", bytes, unit > 0, unit ? &units[unit - 1] : "");
+	snprintf(buf, 32, "%" PRIu64 "%s", bytes, units[unit]);
 	return buf;
 }
 
