@@ -100,4 +100,22 @@ for what in 'stopping stop' 'release stop' 'kill kill' 'release kill'; do
 	forget
 	systemctl reset-failed popcorn@half 2>/dev/null || true
 done
+say '-- there is no leader to come, while memory and CPUs are being taken already'
+ok 'the unit is masked' systemctl mask --runtime popcorn@half
+fails_with UnitFailed popcornctl boot half --cpus 1 --memory 256M
+is 'state' "$(prop half State)" failed
+forget
+ok 'it is not any more' systemctl unmask --runtime popcorn@half
+mkdir -p /run/systemd/system/popcorn@half.service.d
+printf '[Service]\nExecStart=\nExecStart=/bin/false\nRestart=no\n' \
+	>/run/systemd/system/popcorn@half.service.d/false.conf
+systemctl daemon-reload
+fails_with UnitFailed popcornctl boot half --cpus 1 --memory 256M
+is 'state' "$(prop half State)" failed
+say "ok: $(prop half ReasonText)"
+wait_until 30 at_rest
+rm -r /run/systemd/system/popcorn@half.service.d
+systemctl daemon-reload
+forget
+systemctl reset-failed popcorn@half 2>/dev/null || true
 whole_check

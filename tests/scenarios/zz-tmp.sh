@@ -1,0 +1,71 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# SIGKILL of the leader at each step of a boot and of a stop. It is followed by another, whether or not
+# it had launched the kernel, and the boot goes on; what was told to stop stays stopped. The primary
+# is whole each time.
+#
+# machine: --cpus 3 --memory 2G
+# timeout: 600
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/kernels.bash"
+
+whole_mark
+leader() {
+	systemctl show popcorn@half -p MainPID --value
+}
+# at STEP: popcornctl's output in /run/said names it; "queued" and "running" are ours.
+at() {
+	case $1 in
+	queued) [ "$(leader)" != 0 ] ;;
+	running) has_state half running ;;
+	stopping) has_state half stopping ;;
+	*) grep -qw "$1" /run/said ;;
+	esac
+}
+# at_or_over STEP PID: it is there, or popcornctl has ended.
+at_or_over() {
+	at "$1" || ! kill -0 "$2" 2>/dev/null
+}
+has_leader() {
+	[ "$(leader)" != 0 ]
+}
+has_new_leader() {
+	local pid
+
+	pid=$(leader)
+	[ "$pid" != 0 ] && [ "$pid" != "$1" ] && systemctl is-active --quiet popcorn@half
+}
+# Its unit has come to rest: no leader, and none to come.
+at_rest() {
+	local state
+
+	state=$(systemctl show popcorn@half -p ActiveState --value)
+	[ "$state" = inactive ] || [ "$state" = failed ]
+}
+forget() {
+	ok '  release' popcornctl release half
+	is '  CPUs of the primary' "$(cat /sys/devices/system/cpu/online)" 0-2
+	is '  nothing is left of it' "$(find /run/popcorn /run/popcorn-leader -type f | wc -l)" 0
+}
+
+say '-- there is no leader to come, while memory and CPUs are being taken already'
+ok 'the unit is masked' systemctl mask --runtime popcorn@half
+fails_with UnitFailed popcornctl boot half --cpus 1 --memory 256M
+is 'state' "$(prop half State)" failed
+forget
+ok 'it is not any more' systemctl unmask --runtime popcorn@half
+mkdir -p /run/systemd/system/popcorn@half.service.d
+printf '[Service]\nExecStart=\nExecStart=/bin/false\nRestart=no\n' \
+	>/run/systemd/system/popcorn@half.service.d/false.conf
+systemctl daemon-reload
+fails_with UnitFailed popcornctl boot half --cpus 1 --memory 256M
+is 'state' "$(prop half State)" failed
+say "ok: $(prop half ReasonText)"
+wait_until 30 at_rest
+rm -r /run/systemd/system/popcorn@half.service.d
+systemctl daemon-reload
+forget
+systemctl reset-failed popcorn@half 2>/dev/null || true
+whole_check
