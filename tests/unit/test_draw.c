@@ -56,9 +56,13 @@ static void teardown(void)
 {
 	if (drawn)
 		hwloc_topology_destroy(drawn);
-	for (size_t i = 0; i < KERNELS; i++)
+	drawn = NULL;
+	for (size_t i = 0; i < KERNELS; i++) {
 		hwloc_bitmap_free((hwloc_bitmap_t)(uintptr_t)kernels[i].cpus);
-	topology_free(topology);
+		kernels[i] = (struct drawing_kernel){ 0 };
+	}
+	topology = topology_free(topology);
+	error = (struct popcorn_error){ 0 };
 }
 
 static const char *style(hwloc_obj_t object)
