@@ -47,6 +47,8 @@ static const struct verb verbs[] = {
 	{ "log", "NAME", 1, 1, verb_log, true, "Show what a kernel wrote to its console", NULL },
 	{ "events", "", 0, 0, verb_events, false, "Show what happens to kernels, as it happens",
 	  NULL },
+	{ "topology", "", 0, 0, verb_topology, false,
+	  "Show where CPUs, memory and devices lie, and which kernel has them", topology_is_local },
 	{ "policy", "[COMMAND...]", 0, MANY, verb_policy, false,
 	  "List, show or check the policies that say how machines are divided", policy_is_local },
 };
@@ -82,6 +84,9 @@ enum option_id {
 	OPTION_KERNEL_LOG,
 	OPTION_LINES,
 	OPTION_PROPERTY,
+	OPTION_XML,
+	OPTION_SYNTHETIC,
+	OPTION_DRAW,
 };
 
 static const struct option_info {
@@ -116,6 +121,13 @@ static const struct option_info {
 	  "Only the last N lines of the console" },
 	{ OPTION_PROPERTY, "property", 'p', required_argument, " NAME", " show ",
 	  "Only this property (more than one: NAME,NAME)" },
+
+	{ OPTION_XML, "xml", 0, required_argument, " FILE", " topology ",
+	  "The machine that hwloc described in this file" },
+	{ OPTION_SYNTHETIC, "synthetic", 0, required_argument, " DESCRIPTION", " topology ",
+	  "An invented machine: \"node:2 core:4 pu:2\"" },
+	{ OPTION_DRAW, "draw", 0, required_argument, " FILE", " topology ",
+	  "Draw it with lstopo: FILE.svg, .png, .pdf or .txt" },
 
 	{ OPTION_JSON, "json", 0, optional_argument, "[=pretty|short]", NULL,
 	  "Print JSON, for reading or on one line" },
@@ -343,6 +355,15 @@ static int set_option(struct command_line *line, const struct option_info *optio
 		return 0;
 	case OPTION_PROPERTY:
 		return add_properties(arguments, value);
+	case OPTION_XML:
+		arguments->xml = value;
+		return 0;
+	case OPTION_SYNTHETIC:
+		arguments->synthetic = value;
+		return 0;
+	case OPTION_DRAW:
+		arguments->draw = value;
+		return 0;
 	}
 	return -EINVAL;
 }

@@ -194,10 +194,10 @@ void print_safe(const char *s, size_t n, FILE *f)
 }
 
 static int add_rows(struct libscols_table *table, struct libscols_line *parent,
-		    const struct json *rows, const struct column *columns, size_t n);
+		    const struct json *rows, const struct column *columns, size_t n, bool tree);
 
 static int add_row(struct libscols_table *table, struct libscols_line *parent,
-		   const struct json *row, const struct column *columns, size_t n)
+		   const struct json *row, const struct column *columns, size_t n, bool tree)
 {
 	struct libscols_line *line = scols_table_new_line(table, parent);
 	int r = line ? 0 : -1;
@@ -206,7 +206,7 @@ static int add_row(struct libscols_table *table, struct libscols_line *parent,
 		char *text = columns[i].text ? columns[i].text(row)
 					     : xstrdup(json_get_string(row, columns[i].key));
 
-		if (!*text) {
+		if (!*text && !tree) {
 			free(text);
 			text = xstrdup("-");
 		}
@@ -214,16 +214,16 @@ static int add_row(struct libscols_table *table, struct libscols_line *parent,
 		if (r == 0 && columns[i].color)
 			scols_cell_set_color(scols_line_get_cell(line, i), columns[i].color(row));
 	}
-	return r < 0 ? r : add_rows(table, line, json_get(row, "children"), columns, n);
+	return r < 0 ? r : add_rows(table, line, json_get(row, "children"), columns, n, tree);
 }
 
 static int add_rows(struct libscols_table *table, struct libscols_line *parent,
-		    const struct json *rows, const struct column *columns, size_t n)
+		    const struct json *rows, const struct column *columns, size_t n, bool tree)
 {
 	int r = 0;
 
 	for (size_t i = 0; rows && i < rows->n && r == 0; i++)
-		r = add_row(table, parent, rows->items[i], columns, n);
+		r = add_row(table, parent, rows->items[i], columns, n, tree);
 	return r;
 }
 
@@ -251,7 +251,7 @@ static void print(const struct json *rows, const struct column *columns, size_t 
 			    ? 0
 			    : -1;
 	if (r == 0)
-		r = add_rows(table, NULL, rows, columns, n);
+		r = add_rows(table, NULL, rows, columns, n, tree);
 	if (r == 0)
 		r = scols_print_table(table);
 	scols_unref_table(table);

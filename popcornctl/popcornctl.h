@@ -41,6 +41,11 @@ struct arguments {
 	/* show */
 	const char **properties;
 	size_t n_properties;
+
+	/* topology */
+	const char *xml;
+	const char *synthetic;
+	const char *draw;
 };
 
 /* Verbs return an exit code, and have said what is wrong. */
@@ -55,6 +60,8 @@ int verb_cancel(struct popcorn *popcorn, const struct arguments *arguments);
 int verb_console(struct popcorn *popcorn, const struct arguments *arguments);
 int verb_log(struct popcorn *popcorn, const struct arguments *arguments);
 int verb_events(struct popcorn *popcorn, const struct arguments *arguments);
+int verb_topology(struct popcorn *popcorn, const struct arguments *arguments);
+bool topology_is_local(const struct arguments *arguments);
 int verb_policy(struct popcorn *popcorn, const struct arguments *arguments);
 bool policy_is_local(const struct arguments *arguments);
 

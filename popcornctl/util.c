@@ -67,6 +67,12 @@ int complain_last(struct popcorn *popcorn, const char *what)
 	return popcorn_error_exit_code(popcorn_error_from_name(name));
 }
 
+int complain_error(const char *what, const struct popcorn_error *error)
+{
+	complain(what, "%s (%s)", error->text, short_error(popcorn_error_name(error->id)));
+	return popcorn_error_exit_code(error->id);
+}
+
 const char *short_error(const char *name)
 {
 	size_t n = strlen(POPCORN_ERROR_PREFIX);

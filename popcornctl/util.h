@@ -50,6 +50,9 @@ char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void complain(const char *what, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same with the connection's last error; returns its exit code. */
 int complain_last(struct popcorn *popcorn, const char *what);
+/* The same with an error of the planner's library. */
+struct popcorn_error;
+int complain_error(const char *what, const struct popcorn_error *error);
 /* The part of a D-Bus error's name that people use. */
 const char *short_error(const char *name);
 

@@ -32,12 +32,6 @@ const char *const *policy_folders(void)
 	return folders;
 }
 
-static int complain_error(const char *what, const struct popcorn_error *error)
-{
-	complain(what, "%s (%s)", error->text, short_error(popcorn_error_name(error->id)));
-	return popcorn_error_exit_code(error->id);
-}
-
 static bool is_below(const struct json *row, const char *folder)
 {
 	return strncmp(json_get_string(row, "path"), folder, strlen(folder)) == 0;

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
@@ -51,30 +50,38 @@ static void topology_freep(struct topology **topology)
 
 extern char **environ;
 
+/* Looks before every load, and changes only what is not so yet: that is once, before there are threads. */
 static void clear_environment(void)
 {
+	/*
+	 * HIDE_ERRORS: what it would print goes to nobody; machine_new() looks for itself what is
+	 * odd. LIBXML: one parser on all machines, whether hwloc's plugins are installed or not.
+	 */
+	static const char *const ours[] = { "HWLOC_HIDE_ERRORS=2", "HWLOC_LIBXML=0" };
+	bool found[ARRAY_SIZE(ours)] = { 0 };
 	char name[256];
 	char **p = environ;
 
 	while (p && *p) {
 		size_t len = strcspn(*p, "=");
+		bool keep = strncmp(*p, "HWLOC_", 6) != 0 || len >= sizeof(name);
 
-		if (strncmp(*p, "HWLOC_", 6) == 0 && len < sizeof(name)) {
-			memcpy(name, *p, len);
-			name[len] = '\0';
-			unsetenv(name);
-			p = environ;
-		} else {
+		for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
+			if (strcmp(*p, ours[i]) == 0)
+				keep = found[i] = true;
+		if (keep) {
 			p++;
+			continue;
 		}
+		memcpy(name, *p, len);
+		name[len] = '\0';
+		unsetenv(name);
+		p = environ;
 	}
-	/* What it would print goes to nobody; machine_new() looks for itself what is odd. */
-	setenv("HWLOC_HIDE_ERRORS", "2", 1);
-	/* One parser on all machines, whether hwloc's plugins are installed or not: ours is fuzzed. */
-	setenv("HWLOC_LIBXML", "0", 1);
+	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
+		if (!found[i])
+			putenv((char *)(uintptr_t)ours[i]);
 }
-
-static pthread_once_t environment_once = PTHREAD_ONCE_INIT;
 
 __attribute__((format(printf, 2, 3))) static int add_warning(struct topology *topology,
 							     const char *format, ...)
@@ -129,7 +136,6 @@ static int topology_new(const char *name, struct topology **ret)
 
 	if (!topology)
 		return -ENOMEM;
-	pthread_once(&environment_once, clear_environment);
 	topology->name = strdup(name);
 	if (!topology->name || hwloc_topology_init(&topology->hwloc) < 0)
 		return -ENOMEM;
@@ -245,7 +251,7 @@ static int load_bare(const char *root, struct topology **ret)
 	int r;
 
 	/* Before FSROOT is set, which it would clear. */
-	pthread_once(&environment_once, clear_environment);
+	clear_environment();
 	/* hwloc has no other way to look at a copy of /sys; only tests have one. */
 	if (*root)
 		setenv("HWLOC_FSROOT", root, 1);
@@ -350,6 +356,7 @@ static int xml_here(const char *name, const char *text, size_t size, struct topo
 	r = check_head(name, copy, size, error);
 	if (r < 0)
 		return r;
+	clear_environment();
 	r = topology_new(name, &topology);
 	if (r < 0)
 		return popcorn_error_set_errno(error, r, "hwloc can't be used");
@@ -366,6 +373,7 @@ static int synthetic_here(const char *description, struct topology **ret,
 	_cleanup_(topology_freep) struct topology *topology = NULL;
 	int r;
 
+	clear_environment();
 	r = topology_new(description, &topology);
 	if (r < 0)
 		return popcorn_error_set_errno(error, r, "hwloc can't be used");

@@ -10,8 +10,8 @@
  * What others wrote is hostile: it is limited in size and tried in a child process first, because
  * hwloc's parsers crash on some inputs. popcornd itself reads no XML but its own.
  *
- * The first load clears all HWLOC_… variables of the environment: they could make hwloc see
- * another machine than the one that is there. So it should happen before there are threads.
+ * A load clears all HWLOC_… variables of the environment: they could make hwloc see another machine
+ * than the one that is there. The first one should happen before there are threads.
  */
 
 #include <hwloc.h>

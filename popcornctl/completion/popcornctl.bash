@@ -39,7 +39,7 @@ __popcornctl_policies() {
 }
 
 _popcornctl() {
-	local verbs='list status show boot stop kill release cancel console log events policy'
+	local verbs='list status show boot stop kill release cancel console log events topology policy'
 	local global='--json --json=pretty --json=short --host --no-legend --no-pager --quiet --help --version'
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local verb='' words='' options='' i
@@ -65,6 +65,7 @@ _popcornctl() {
 	log) options='--follow --kernel --lines' ;;
 	status) options='--lines' ;;
 	show) options='--property' ;;
+	topology) options='--xml --synthetic --draw' ;;
 	esac
 
 	# The value of an option.
@@ -79,6 +80,12 @@ _popcornctl() {
 		mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur")
 		return
 		;;
+	topology:--xml | topology:--draw)
+		compopt -o filenames 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return
+		;;
+	topology:--synthetic) return ;;
 	boot:--kernel | boot:--initrd)
 		compopt -o filenames 2>/dev/null
 		mapfile -t COMPREPLY < <(compgen -f -- "${cur:-/boot/}")

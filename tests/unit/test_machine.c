@@ -18,6 +18,11 @@
 
 static struct popcorn_error error;
 
+static void setup(void)
+{
+	error = (struct popcorn_error){ 0 };
+}
+
 static struct machine *make(struct topology *topology)
 {
 	struct machine *machine = NULL;
@@ -594,6 +599,7 @@ int main(void)
 	Suite *suite = suite_create("machine");
 	TCase *tc = tcase_create("machine");
 
+	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, test_48amd64);
 	tcase_add_test(tc, test_16amd64);
 	tcase_add_test(tc, test_96em64t);

@@ -418,6 +418,30 @@ START_TEST(test_live_devices)
 }
 END_TEST
 
+/* hwloc leaves out what contradicts itself, and would only say so on standard error. */
+START_TEST(test_dropped)
+{
+	struct topology *topology;
+	char out[PATH_MAX + 32];
+	const char *const *warnings;
+	struct stat st;
+	size_t n;
+
+	/* CPUs 2-5 are in node 0 or 1 already. */
+	fake_write_file(fake, "/sys/devices/system/node/node2/cpumap", "0000003c\n", 9);
+	snprintf(out, sizeof(out), "%s/stderr", fake->root);
+	ck_assert_ptr_nonnull(freopen(out, "w", stderr));
+	topology = live();
+	fflush(stderr);
+	ck_assert_int_eq(stat(out, &st), 0);
+	ck_assert_int_eq(st.st_size, 0);
+	warnings = topology_warnings(topology, &n);
+	ck_assert_uint_eq(n, 1);
+	ck_assert_ptr_nonnull(strstr(warnings[0], "Linux knows node 2"));
+	topology_free(topology);
+}
+END_TEST
+
 START_TEST(test_saved)
 {
 	struct topology *topology;
@@ -522,6 +546,7 @@ int main(void)
 	tcase_add_test(tc, test_environment);
 	tcase_add_test(tc, test_live);
 	tcase_add_test(tc, test_live_devices);
+	tcase_add_test(tc, test_dropped);
 	tcase_add_test(tc, test_saved);
 	tcase_add_test(tc, test_saved_crossed);
 	tcase_add_test(tc, test_saved_broken);
