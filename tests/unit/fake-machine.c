@@ -384,18 +384,18 @@ int __wrap_sysfs_write_interruptible(const char *root, const char *value, const 
 }
 
 int __real_lease_write(const char *folder, const char *name, const struct lease *lease,
-		       const char *cpus);
+		       const char *cpus, const char *memory_nodes);
 int __wrap_lease_write(const char *folder, const char *name, const struct lease *lease,
-		       const char *cpus);
+		       const char *cpus, const char *memory_nodes);
 int __wrap_lease_write(const char *folder, const char *name, const struct lease *lease,
-		       const char *cpus)
+		       const char *cpus, const char *memory_nodes)
 {
 	bool after;
 	int r = fake_step(the_fake, &after);
 
 	if (r < 0)
 		return r;
-	r = __real_lease_write(folder, name, lease, cpus);
+	r = __real_lease_write(folder, name, lease, cpus, memory_nodes);
 	if (after)
 		_exit(FAKE_CRASHED);
 	return r;
