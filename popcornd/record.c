@@ -126,6 +126,13 @@ int record_write(const struct kernel *kernel)
 		}
 		fprintf(f, "CPU_COUNT=%u\n", def->cpu_count);
 		fprintf(f, "MEMORY=%" PRIu64 "\n", def->memory);
+		if (def->memory_nodes) {
+			_cleanup_free_ char *nodes = NULL;
+
+			if (memory_nodes_to_text(def->memory_nodes, def->n_memory_nodes, &nodes) >=
+			    0)
+				put(f, "MEMORY_NODES", nodes);
+		}
 		put(f, "RESTART", def->restart ? "on-failure" : "no");
 		fprintf(f, "BOOT_TIMEOUT=%" PRIu64 "\n", def->boot_timeout_usec);
 	}
@@ -316,6 +323,13 @@ static int load_line(struct kernel *kernel, struct kernel_def *def, const char *
 		hwloc_bitmap_free(def->cpus);
 		def->cpus = NULL;
 		return parse_cpus(value, &def->cpus, NULL);
+	}
+	if (strcmp(key, "MEMORY_NODES") == 0) {
+		_cleanup_free_ struct node_memory *nodes = NULL;
+		size_t n_nodes;
+
+		r = parse_memory_nodes(value, &nodes, &n_nodes, NULL);
+		return r < 0 ? r : kernel_def_set_memory_nodes(def, nodes, n_nodes, NULL);
 	}
 	if (strcmp(key, "RESTART") == 0) {
 		def->restart = strcmp(value, "on-failure") == 0;

@@ -384,6 +384,19 @@ START_TEST(test_refused)
 	refused(call("Boot", "sa{sv}", "a", 1, "Memory", "t", UINT64_C(1)), ERROR("MemoryInvalid"));
 	refused(call("Boot", "sa{sv}", "a", 1, "Memory", "t", UINT64_C(1) << 46),
 		ERROR("NoFreeMemory"));
+	refused(call("Boot", "sa{sv}", "a", 1, "MemoryNodes", "a(ut)", 0), ERROR("MemoryInvalid"));
+	refused(call("Boot", "sa{sv}", "a", 1, "MemoryNodes", "a(ut)", 1, 0, UINT64_C(1)),
+		ERROR("MemoryInvalid"));
+	refused(call("Boot", "sa{sv}", "a", 1, "MemoryNodes", "a(ut)", 2, 0, 128 * MIB, 0,
+		     128 * MIB),
+		ERROR("MemoryInvalid"));
+	refused(call("Boot", "sa{sv}", "a", 1, "MemoryNodes", "a(ut)", 1, 7, 128 * MIB),
+		ERROR("NoFreeMemory"));
+	refused(call("Boot", "sa{sv}", "a", 1, "MemoryNodes", "s", "0:128M"),
+		ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "a", 2, "MemoryNodes", "a(ut)", 1, 0, 128 * MIB, "Memory",
+		     "t", 256 * MIB),
+		ERROR("MemoryInvalid"));
 	refused(call("Boot", "sa{sv}", "a", 1, "Kernel", "s", "vmlinuz"), ERROR("InvalidArgument"));
 	refused(call("Boot", "sa{sv}", "a", 1, "Kernel", "s", "/nothing"), ERROR("ImageNotFound"));
 	refused(call("Boot", "sa{sv}", "a", 1, "Initrd", "s", "/nothing"), ERROR("InitrdNotFound"));
@@ -398,6 +411,43 @@ START_TEST(test_refused)
 	refused(call("OpenConsole", "sb", "none", false), ERROR("NoSuchKernel"));
 	all = list();
 	ck_assert_str_eq(all, "");
+	fake_check_whole(fake);
+}
+END_TEST
+
+static void has_line(const char *file, const char *line)
+{
+	_cleanup_free_ void *text = NULL;
+	char path[PATH_MAX + 64];
+	size_t size;
+
+	snprintf(path, sizeof(path), "%s%s", fake->root, file);
+	ck_assert_int_eq(read_file(path, 1 << 20, &text, &size), 0);
+	ck_assert_msg(strstr(text, line) != NULL, "no %s in %s", line, (char *)text);
+}
+
+START_TEST(test_memory_nodes)
+{
+	static const char conf[] = "memory_nodes = \"0:256M\";\n";
+	const char line[] = "MEMORY_NODES=0:134217728\n";
+
+	ends(call("Boot", "sa{sv}", "db0", 2, "MemoryNodes", "a(ut)", 1, 0, 128 * MIB, "Memory",
+		  "t", 128 * MIB),
+	     "done", "");
+	has_line("/run/kernels/db0", line);
+	end_daemon(SIGKILL);
+	start_daemon();
+	/* And it is still so when it is started again. */
+	ends(call("Kill", "s", "db0"), "done", "");
+	has_line("/run/kernels/db0", line);
+	/* Of the file's definition Memory alone takes the nodes away. */
+	fake_write_file(fake, "/kernels/db1.conf", conf, strlen(conf));
+	boot("db1");
+	has_line("/run/kernels/db1", "MEMORY_NODES=0:268435456\n");
+	ends(call("Kill", "s", "db1"), "done", "");
+	ends(call("Boot", "sa{sv}", "db1", 1, "Memory", "t", 128 * MIB), "done", "");
+	ck_assert_uint_eq(fake_taken(fake), 128 * MIB);
+	ends(call("Kill", "s", "db1"), "done", "");
 	fake_check_whole(fake);
 }
 END_TEST
@@ -959,6 +1009,7 @@ int main(void)
 	tcase_set_timeout(tcase, 240);
 	tcase_add_test(tcase, test_life);
 	tcase_add_test(tcase, test_refused);
+	tcase_add_test(tcase, test_memory_nodes);
 	tcase_add_test(tcase, test_failing_boot);
 	tcase_add_test(tcase, test_cancel);
 	tcase_add_test(tcase, test_stop_supersedes_boot);
