@@ -115,7 +115,10 @@ static void set_state(struct fake *fake, struct fake_kernel *kernel, enum popcor
 static int do_info(struct driver *driver, struct popcorn_info *ret)
 {
 	struct fake *fake = fake_of(driver);
+	uint32_t n = 0;
 
+	for (unsigned i = 0; i < FAKE_KERNELS_MAX; i++)
+		n += fake->kernels[i].used;
 	*ret = (struct popcorn_info){
 		.size = sizeof(*ret),
 		.abi_version = POPCORN_ABI_VERSION,
@@ -123,6 +126,7 @@ static int do_info(struct driver *driver, struct popcorn_info *ret)
 		.tsc_khz = 2000000,
 		.low_size = 32768,
 		.low_free = fake->low_free,
+		.nr_kernels = n,
 		.phys_bits = 46,
 	};
 	return 0;

@@ -2,6 +2,7 @@
 /* Choosing, taking and giving back, on the fake machine. */
 #include <check.h>
 #include <errno.h>
+#include <linux/kernel-page-flags.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -10,7 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "facts.h"
 #include "fake.h"
+#include "machine.h"
+#include "memory.h"
 #include "operations.h"
 #include "resources.h"
 #include "run.h"
@@ -484,6 +488,96 @@ START_TEST(test_memory_of_a_node_busy)
 		if (k == 0 && fake->step < step)
 			break;
 	}
+}
+END_TEST
+
+static struct machine *machine(void)
+{
+	struct machine *m;
+
+	error = (struct popcorn_error){ 0 };
+	ck_assert_msg(resources_machine(resources, &m, &error) == 0, "%s", error.text);
+	return m;
+}
+
+START_TEST(test_facts)
+{
+	/* The flags of all pages of 16 blocks; in the third block of node 1 one can't be moved. */
+	const size_t pages = 16 * FAKE_BLOCK_SIZE / PAGE_SIZE_BYTES;
+	uint64_t *flags = calloc(pages, sizeof(*flags));
+	struct share *shares;
+	struct machine *m;
+	struct claim *a, *b;
+	uint32_t cpu;
+	size_t n;
+	int fd;
+
+	teardown();
+	start(8, 1, 16, 2); /* per node 4 CPUs and 8 blocks */
+	for (size_t i = 0; i < pages; i++)
+		flags[i] = UINT64_C(1) << KPF_BUDDY;
+	flags[10 * FAKE_BLOCK_SIZE / PAGE_SIZE_BYTES + 5] = UINT64_C(1) << KPF_SLAB;
+	fake_write_file(fake, "/proc/kpageflags", flags, pages * sizeof(*flags));
+	fake->online[3] = false;
+	fake_refresh(fake);
+	m = machine();
+	ck_assert(m->live);
+	ck_assert_uint_eq(m->block_size, FAKE_BLOCK_SIZE);
+	ck_assert_uint_eq(m->n_domains[LEVEL_NODE], 2);
+	ck_assert_uint_eq(m->nodes[0].memory, 8 * FAKE_BLOCK_SIZE);
+	/* Block 0 never goes. */
+	ck_assert_uint_eq(m->nodes[0].takeable, 7 * FAKE_BLOCK_SIZE);
+	ck_assert_uint_eq(m->nodes[1].takeable, 7 * FAKE_BLOCK_SIZE);
+	ck_assert_uint_eq(m->max_kernels, FAKE_KERNELS_MAX);
+	machine_free(m);
+
+	a = claim_nodes("a", "6-7", 0, "0:130M,1:256M");
+	b = claim("b", "4", 0, 256 * MIB);
+	ck_assert_msg(take(a, "a", &fd) == 0, "%s", error.text);
+	/* What is lent is as takeable as before; only what nobody lent is offline. */
+	m = machine();
+	ck_assert_uint_eq(m->nodes[0].memory, 8 * FAKE_BLOCK_SIZE);
+	ck_assert_uint_eq(m->nodes[0].takeable, 7 * FAKE_BLOCK_SIZE);
+	ck_assert_uint_eq(m->nodes[1].takeable, 7 * FAKE_BLOCK_SIZE);
+	ck_assert_uint_eq(m->max_kernels, FAKE_KERNELS_MAX);
+	for (unsigned os = 0; os < 8; os++) {
+		cpu = machine_find_cpu(m, os);
+		/* What was never seen online is not known at all. */
+		if (cpu == UNKNOWN) {
+			ck_assert_uint_eq(os, 3);
+			continue;
+		}
+		ck_assert_int_eq(m->cpus[cpu].state, os == 3 ? CPU_OFFLINE : CPU_USABLE);
+		if (os != 3)
+			ck_assert_uint_eq(m->cpus[cpu].in[LEVEL_NODE], os / 4);
+	}
+	machine_free(m);
+	ck_assert_int_eq(resources_shares(resources, &shares, &n), 0);
+	ck_assert_uint_eq(n, 2);
+	for (size_t i = 0; i < n; i++) {
+		const struct share *s = &shares[i];
+
+		if (strcmp(s->name, "a") == 0) {
+			ck_assert_int_eq(hwloc_bitmap_weight(s->cpus), 2);
+			ck_assert_uint_eq(s->n_memory, 2);
+			ck_assert_uint_eq(s->memory[0].bytes, 130 * MIB);
+			ck_assert_uint_eq(s->memory[1].bytes, 256 * MIB);
+		} else {
+			/* Not taken yet: where its CPU is. */
+			ck_assert(hwloc_bitmap_isset(s->cpus, 4));
+			ck_assert_uint_eq(s->n_memory, 1);
+			ck_assert_uint_eq(s->memory[0].node, 1);
+			ck_assert_uint_eq(s->memory[0].bytes, 256 * MIB);
+		}
+	}
+	shares_free(shares, n);
+	claim_free(b);
+	give_back(a, fd);
+	ck_assert_int_eq(resources_shares(resources, &shares, &n), 0);
+	ck_assert_uint_eq(n, 0);
+	shares_free(shares, n);
+	fake_check_whole(fake);
+	free(flags);
 }
 END_TEST
 
@@ -993,6 +1087,7 @@ int main(void)
 	tcase_add_test(tc, test_memory_by_node);
 	tcase_add_test(tc, test_memory_by_node_of_four);
 	tcase_add_test(tc, test_memory_of_a_node_busy);
+	tcase_add_test(tc, test_facts);
 	tcase_add_test(tc, test_lent_cpus_after_restart);
 	tcase_add_test(tc, test_lent_nodes_after_restart);
 	tcase_add_test(tc, test_blocks);
