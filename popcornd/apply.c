@@ -455,9 +455,9 @@ void apply_progress(const struct apply *apply, char step[APPLY_STEP_MAX], double
 		/* A state behind these two is behind the stop. */
 		if (item->stop)
 			done += item->state != APPLY_WAITING && item->state != APPLY_STOPPING;
+		/* And one behind these behind the start. */
 		if (item->def)
-			done += !is_busy(item->state) && item->state != APPLY_WAITING &&
-				item->state != APPLY_STOPPED;
+			done += item->state > APPLY_BOOTING;
 	}
 	*ret_each = stops + starts ? 1.0 / (stops + starts) : 0;
 	*ret_fraction = stops + starts ? done * *ret_each : 1;
