@@ -14,7 +14,7 @@ struct resources {
 	const struct config *config;
 	struct driver *driver;
 	char *root; /* of /sys and /proc: "" but for tests */
-	char *run, *leases;
+	char *leases;
 	uint64_t block_size;
 
 	pthread_mutex_t lock; /* for all that follows */

@@ -337,6 +337,13 @@ static int add_change(struct planning *planning, const struct planning_input *in
 		change->change = PLAN_KEEP;
 		*change->why = '\0';
 	}
+	if (diff->kernel) {
+		struct policy_kernel settings = settings_of(diff->kernel);
+
+		change->restart = settings.restart > 0;
+		change->boot_timeout_usec =
+			settings.boot_timeout_usec ?: input->config->boot_timeout_usec;
+	}
 	if (kernel && change->change == PLAN_KEEP) {
 		char *why;
 
@@ -585,7 +592,7 @@ static int check_boots(const struct planning *planning, const struct config *con
 			known = is_checked_by(change->def, checked[j]);
 		if (known)
 			continue;
-		if (boot_check(config, change->def, &inner) < 0)
+		if (boot_check(config, change->def, NULL, &inner) < 0)
 			return popcorn_error_set(error, inner.id, "kernel %s: %s", change->name,
 						 inner.text);
 		checked[n++] = change->def;
@@ -605,7 +612,7 @@ int planning_prepare(struct planning *planning, const struct planning_input *inp
 		struct planning_change *change = &planning->changes[i];
 
 		r = check_name(input, change, error);
-		if (r == 0 && change->change != PLAN_STOP)
+		if (r == 0 && (change->change == PLAN_START || change->change == PLAN_REPLACE))
 			r = make_def(planning, input->config, change->kernel, &change->def, error);
 	}
 	if (r == 0)

@@ -35,8 +35,11 @@ struct planning_change {
 	char name[POPCORN_NAME_MAX];
 	char *why;			  /* or "" */
 	const struct plan_kernel *kernel; /* NULL for PLAN_STOP */
-	bool remains;		/* it has ended, and what it still holds has to go first */
-	struct kernel_def *def; /* planning_prepare(): of all but PLAN_STOP */
+	bool remains; /* it has ended, and what it still holds has to go first */
+	/* What a kernel that stays gets without being booted anew. */
+	bool restart;
+	uint64_t boot_timeout_usec;
+	struct kernel_def *def; /* planning_prepare(): of PLAN_START and PLAN_REPLACE */
 };
 
 struct planning {

@@ -431,7 +431,7 @@ START_TEST(test_bad_files)
 	def.memory_nodes = parts;
 	def.n_memory_nodes = 2;
 	error = (struct popcorn_error){ 0 };
-	ck_assert_int_lt(boot_check(&config, &def, &error), 0);
+	ck_assert_int_lt(boot_check(&config, &def, NULL, &error), 0);
 	ck_assert_int_eq(error.id, POPCORN_ERROR_MEMORY_TOO_SMALL);
 	ck_assert_ptr_nonnull(
 		strstr(error.text, "32 MiB of memory were asked for of any one node"));
