@@ -54,7 +54,9 @@ struct apply_item {
 
 	enum apply_state state;
 	bool started, stopped; /* was begun; has ended */
-	uint32_t job;	       /* what works on it; the caller's */
+	/* The caller's: what works on it, and the text of which policy the old one was started by. */
+	uint32_t job;
+	uint64_t old_digest;
 };
 
 enum apply_command {

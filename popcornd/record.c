@@ -111,6 +111,10 @@ int record_write(const struct kernel *kernel)
 	fprintf(f, "GENERATION=%" PRIu32 "\n", kernel->generation);
 	fprintf(f, "BOOT_TIME=%" PRIu64 "\n", kernel->boot_time);
 	put(f, "RELEASE", kernel->release);
+	if (*kernel->policy) {
+		put(f, "POLICY", kernel->policy);
+		fprintf(f, "POLICY_DIGEST=%" PRIu64 "\n", kernel->policy_digest);
+	}
 	if (kernel->def) {
 		const struct kernel_def *def = kernel->def;
 
@@ -313,6 +317,13 @@ static int load_line(struct kernel *kernel, struct kernel_def *def, const char *
 		snprintf(kernel->release, sizeof(kernel->release), "%s", value);
 		return 0;
 	}
+	if (strcmp(key, "POLICY") == 0) {
+		/* As that of a kernel. */
+		r = kernel_name_check(value, NULL);
+		if (r >= 0)
+			strcpy(kernel->policy, value);
+		return r;
+	}
 	if (strcmp(key, "IMAGE") == 0)
 		return set_text(&def->image, value);
 	if (strcmp(key, "INITRD") == 0)
@@ -343,6 +354,8 @@ static int load_line(struct kernel *kernel, struct kernel_def *def, const char *
 	r = get_number(value, UINT64_MAX, &n);
 	if (strcmp(key, "GENERATION") == 0 && r >= 0 && n <= UINT32_MAX)
 		kernel->generation = (uint32_t)n;
+	else if (strcmp(key, "POLICY_DIGEST") == 0 && r >= 0)
+		kernel->policy_digest = n;
 	else if (strcmp(key, "CREATED") == 0 && r >= 0)
 		kernel->created = n;
 	else if (strcmp(key, "BOOT_TIME") == 0 && r >= 0)
