@@ -469,9 +469,12 @@ int apply_result(const struct apply *apply, struct popcorn_error *error)
 {
 	unsigned running = 0, skipped = 0, all = 0, left = 0, restored = 0;
 	char first[POPCORN_NAME_MAX] = "", more[256] = "", numbers[64] = "";
-	enum popcorn_error_id id = apply->cancelled	  ? POPCORN_ERROR_CANCELLED
-				   : apply->first_id != 0 ? apply->first_id
-							  : POPCORN_ERROR_FAILED;
+	/* That of a kernel was cancelled does not make this one so. */
+	bool other =
+		apply->first_id == POPCORN_ERROR_NONE || apply->first_id == POPCORN_ERROR_CANCELLED;
+	enum popcorn_error_id id = apply->cancelled ? POPCORN_ERROR_CANCELLED
+				   : other	    ? POPCORN_ERROR_FAILED
+						    : apply->first_id;
 
 	if (!apply->cancelled && apply->n_failed == 0 && apply->n_undo_failed == 0)
 		return 0;

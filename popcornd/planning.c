@@ -480,16 +480,16 @@ static int refuse_problems(const struct planning *planning, struct popcorn_error
 	for (size_t i = 0; i < planning->n_problems; i++) {
 		const struct plan_problem *p = &planning->problems[i];
 		const char *parts[] = { p->asked, p->available, p->suggestion };
+		unsigned n = 0;
 
-		add_text(text, sizeof(text), "%s%s", i ? " " : "", planning->policy->path);
+		add_text(text, sizeof(text), "%s%s", i ? "; " : "", planning->policy->path);
 		if (p->line)
 			add_text(text, sizeof(text), ":%u", p->line);
-		add_text(text, sizeof(text), ":");
 		if (p->group)
-			add_text(text, sizeof(text), " %s:", p->group);
+			add_text(text, sizeof(text), ": %s", p->group);
 		for (size_t j = 0; j < ARRAY_SIZE(parts); j++)
 			if (parts[j])
-				add_text(text, sizeof(text), " %s", parts[j]);
+				add_text(text, sizeof(text), "%s%s", n++ ? "; " : ": ", parts[j]);
 	}
 	return popcorn_error_set(error, POPCORN_ERROR_PLAN_IMPOSSIBLE, "%s", text);
 }

@@ -11,6 +11,8 @@
 #include "util.h"
 
 int fake_step(struct fake *fake, bool *ret_after);
+void fake_lock(struct fake *fake);
+void fake_die(struct fake *fake);
 void fake_cpus_changed(struct fake *fake);
 
 /*
@@ -101,14 +103,14 @@ static void set_state(struct fake *fake, struct fake_kernel *kernel, enum popcor
 	int step_ = fake_step((fake), &after_); \
 	if (step_ < 0)                          \
 		return step_;                   \
-	pthread_mutex_lock(&(fake)->lock)
+	fake_lock(fake)
 
 #define DONE(fake, result)                           \
 	do {                                         \
 		int result_ = (result);              \
-		pthread_mutex_unlock(&(fake)->lock); \
 		if (after_)                          \
-			_exit(FAKE_CRASHED);         \
+			fake_die(fake);              \
+		pthread_mutex_unlock(&(fake)->lock); \
 		return result_;                      \
 	} while (0)
 
