@@ -175,6 +175,10 @@ _popcorn_public_ int popcorn_boot_options_set_cpu_count(struct popcorn_boot_opti
 							uint32_t count);
 _popcorn_public_ int popcorn_boot_options_set_memory(struct popcorn_boot_options *options,
 						     uint64_t bytes);
+/** popcorn_boot_options_add_memory_node - so many bytes of the memory of Linux's node @node; once
+ *  for each node. The kernel then gets none from elsewhere, and set_memory is not needed. */
+_popcorn_public_ int popcorn_boot_options_add_memory_node(struct popcorn_boot_options *options,
+							  uint32_t node, uint64_t bytes);
 /** popcorn_boot_options_set_kernel - absolute path of a bzImage on popcornd's machine. */
 _popcorn_public_ int popcorn_boot_options_set_kernel(struct popcorn_boot_options *options,
 						     const char *path);

@@ -10,6 +10,11 @@ struct popcorn_boot_options {
 	char *cpus, *kernel, *initrd, *command_line, *restart;
 	uint32_t cpu_count;
 	uint64_t memory, timeout;
+	struct memory_node {
+		uint32_t node;
+		uint64_t bytes;
+	} * memory_nodes;
+	size_t n_memory_nodes;
 	bool has_memory, has_timeout;
 };
 
@@ -27,6 +32,7 @@ struct popcorn_boot_options *popcorn_boot_options_free(struct popcorn_boot_optio
 	free(options->initrd);
 	free(options->command_line);
 	free(options->restart);
+	free(options->memory_nodes);
 	free(options);
 	return NULL;
 }
@@ -62,6 +68,19 @@ int popcorn_boot_options_set_memory(struct popcorn_boot_options *options, uint64
 	return 0;
 }
 
+int popcorn_boot_options_add_memory_node(struct popcorn_boot_options *options, uint32_t node,
+					 uint64_t bytes)
+{
+	struct memory_node *more =
+		realloc(options->memory_nodes, (options->n_memory_nodes + 1) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	more[options->n_memory_nodes++] = (struct memory_node){ node, bytes };
+	options->memory_nodes = more;
+	return 0;
+}
+
 int popcorn_boot_options_set_kernel(struct popcorn_boot_options *options, const char *path)
 {
 	return path && path[0] == '/' ? string_set(&options->kernel, path) : -EINVAL;
@@ -94,6 +113,25 @@ int popcorn_boot_options_set_timeout(struct popcorn_boot_options *options, uint6
 	return 0;
 }
 
+static int append_memory_nodes(sd_bus_message *m, const struct popcorn_boot_options *options)
+{
+	int r;
+
+	r = sd_bus_message_open_container(m, 'e', "sv");
+	if (r >= 0)
+		r = sd_bus_message_append(m, "s", "MemoryNodes");
+	if (r >= 0)
+		r = sd_bus_message_open_container(m, 'v', "a(ut)");
+	if (r >= 0)
+		r = sd_bus_message_open_container(m, 'a', "(ut)");
+	for (size_t i = 0; i < options->n_memory_nodes && r >= 0; i++)
+		r = sd_bus_message_append(m, "(ut)", options->memory_nodes[i].node,
+					  options->memory_nodes[i].bytes);
+	for (int i = 0; i < 3 && r >= 0; i++)
+		r = sd_bus_message_close_container(m);
+	return r;
+}
+
 static int append_options(sd_bus_message *m, const struct popcorn_boot_options *options)
 {
 	int r;
@@ -116,6 +154,8 @@ static int append_options(sd_bus_message *m, const struct popcorn_boot_options *
 			r = sd_bus_message_append(m, "{sv}", "CpuCount", "u", options->cpu_count);
 		if (r >= 0 && options->has_memory)
 			r = sd_bus_message_append(m, "{sv}", "Memory", "t", options->memory);
+		if (r >= 0 && options->n_memory_nodes)
+			r = append_memory_nodes(m, options);
 		if (r >= 0 && options->has_timeout)
 			r = sd_bus_message_append(m, "{sv}", "Timeout", "t", options->timeout);
 	}

@@ -74,6 +74,7 @@ enum option_id {
 	OPTION_QUIET,
 	OPTION_CPUS,
 	OPTION_MEMORY,
+	OPTION_MEMORY_NODES,
 	OPTION_KERNEL,
 	OPTION_INITRD,
 	OPTION_APPEND,
@@ -102,6 +103,8 @@ static const struct option_info {
 	  "How many CPUs, or which: 2, 2-3, 2,5-7, 2-2" },
 	{ OPTION_MEMORY, "memory", 0, required_argument, " SIZE", " boot ",
 	  "How much memory: 512M, 2G" },
+	{ OPTION_MEMORY_NODES, "memory-nodes", 0, required_argument, " N:SIZE,...", " boot ",
+	  "How much of which NUMA node: 0:512M,1:512M" },
 	{ OPTION_KERNEL, "kernel", 0, required_argument, " IMAGE", " boot ",
 	  "The kernel's file (bzImage)" },
 	{ OPTION_INITRD, "initrd", 0, required_argument, " FILE", " boot ", "Its initrd" },
@@ -232,7 +235,8 @@ static int bad_value(const struct option_info *option, const char *value, const 
 {
 	/* The names that popcornd would have for it. */
 	complain(NULL, "--%s: '%s' %s (%s)", option->name, value, hint,
-		 short_error(popcorn_error_name(option->id == OPTION_MEMORY
+		 short_error(popcorn_error_name(option->id == OPTION_MEMORY ||
+								option->id == OPTION_MEMORY_NODES
 							? POPCORN_ERROR_MEMORY_INVALID
 							: POPCORN_ERROR_INVALID_ARGUMENT)));
 	return -EINVAL;
@@ -269,12 +273,18 @@ static int add_properties(struct arguments *arguments, char *value)
 	return 0;
 }
 
+static int add_memory_node(void *userdata, uint32_t node, uint64_t bytes)
+{
+	return popcorn_boot_options_add_memory_node(userdata, node, bytes);
+}
+
 static int set_option(struct command_line *line, const struct option_info *option, char *value)
 {
 	struct arguments *arguments = &line->arguments;
 	_cleanup_free_ char *text = NULL;
 	uint64_t number;
 	uint32_t count;
+	int r;
 
 	switch (option->id) {
 	case OPTION_HELP:
@@ -316,6 +326,12 @@ static int set_option(struct command_line *line, const struct option_info *optio
 			return bad_value(option, value,
 					 "is not a size; give for example 512M or 2G");
 		return popcorn_boot_options_set_memory(arguments->boot, number);
+	case OPTION_MEMORY_NODES:
+		r = parse_node_wish(value, add_memory_node, arguments->boot);
+		if (r == -EINVAL || r == -ERANGE)
+			return bad_value(option, value,
+					 "is not memory by node; give for example 0:512M,1:512M");
+		return r;
 	case OPTION_KERNEL:
 		return set_file(line, option, value, popcorn_boot_options_set_kernel);
 	case OPTION_INITRD:

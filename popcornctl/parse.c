@@ -167,6 +167,32 @@ int parse_cpu_wish(const char *s, uint32_t *ret_count, char **ret_list)
 	return 0;
 }
 
+int parse_node_wish(const char *s, int (*add)(void *userdata, uint32_t node, uint64_t bytes),
+		    void *userdata)
+{
+	_cleanup_free_ char *copy = xstrdup(s);
+	char *rest = copy, *part;
+
+	while ((part = strsep(&rest, ","))) {
+		char *size = strchr(part, ':');
+		uint64_t bytes;
+		uint32_t node;
+		int r;
+
+		if (!size)
+			return -EINVAL;
+		*size++ = '\0';
+		r = parse_u32(part, &node);
+		if (r == 0)
+			r = parse_size(size, &bytes);
+		if (r == 0)
+			r = add(userdata, node, bytes);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 int parse_timespan(const char *s, uint64_t *ret_usec)
 {
 	static const struct {

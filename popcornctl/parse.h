@@ -12,6 +12,9 @@ int parse_size(const char *s, uint64_t *ret);
  * "2-3", "2,5-7", "2-2" or "2,": a list in ascending order with ranges joined, malloc'ed.
  */
 int parse_cpu_wish(const char *s, uint32_t *ret_count, char **ret_list);
+/* "0:512M,1:1G": @add is called for each node, and what it returns below 0 is returned. */
+int parse_node_wish(const char *s, int (*add)(void *userdata, uint32_t node, uint64_t bytes),
+		    void *userdata);
 /* Seconds, or a number with ms, s, min or h behind it. */
 int parse_timespan(const char *s, uint64_t *ret_usec);
 int parse_u32(const char *s, uint32_t *ret);

@@ -25,6 +25,12 @@ struct resources {
 	hwloc_bitmap_t busy_blocks;
 };
 
+/* A claim's part of one node. */
+struct claim_node {
+	uint64_t want; /* so much, not more; 0 in all = from anywhere */
+	uint64_t offlined, contig;
+};
+
 struct claim {
 	struct resources *resources;
 	struct claim *next; /* resources->lock */
@@ -34,8 +40,11 @@ struct claim {
 	uint32_t *cpus;
 	unsigned *cpu_nodes;
 	size_t n_cpus;
-	uint64_t offlined, contig; /* bytes that are taken; written under resources->lock */
-	struct block *blocks;	   /* as in the lease */
+	uint64_t offlined, contig;  /* bytes that are taken; written under resources->lock */
+	struct claim_node *by_node; /* the same by Linux's number of the node; likewise */
+	size_t n_by_node;
+	bool is_by_node;      /* how much of which node was asked for: want */
+	struct block *blocks; /* as in the lease */
 	size_t n_blocks, blocks_room;
 	bool leased; /* there may be a lease file */
 	bool given;  /* the driver has got something */
@@ -75,6 +84,8 @@ static inline int no_memory(struct popcorn_error *error)
 const char *list_text(hwloc_const_bitmap_t set, char buf[LIST_TEXT_MAX]);
 #define LIST_TEXT(set) list_text((set), (char[LIST_TEXT_MAX]){ 0 })
 
+/* Bytes were taken or given back; with the lock. */
+void claim_count(struct claim *claim, unsigned node, int64_t offlined, int64_t contig);
 /* Writes the lease as the claim is now. */
 int claim_write_lease(struct claim *claim);
 /* The @i-th block is not the claim's any more. */

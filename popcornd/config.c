@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* One table of keys per kind of file; keys.c refuses whatever is not in it. */
 #include <errno.h>
+#include <inttypes.h>
 #include <popcorn.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -58,6 +59,141 @@ static int read_restart(const struct key_value *value, void *target)
 	return 0;
 }
 
+int parse_memory_nodes(const char *s, struct node_memory **ret, size_t *ret_n,
+		       struct popcorn_error *error)
+{
+	_cleanup_free_ struct node_memory *nodes = NULL;
+	_cleanup_free_ char *copy = strdup(s);
+	size_t n = 0;
+	char *save = NULL;
+
+	nodes = calloc(NODES_MAX, sizeof(*nodes));
+	if (!copy || !nodes)
+		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
+	/* strtok_r() takes ",," for one comma. */
+	if (!*s || *s == ',' || s[strlen(s) - 1] == ',' || strstr(s, ",,"))
+		goto malformed;
+	for (char *part = strtok_r(copy, ",", &save); part; part = strtok_r(NULL, ",", &save)) {
+		char *end;
+		unsigned long node;
+		int r;
+
+		errno = 0;
+		node = strtoul(part, &end, 10);
+		if (*part < '0' || *part > '9' || errno || *end != ':')
+			goto malformed;
+		if (n == NODES_MAX || node >= NODES_MAX)
+			return popcorn_error_set(error, POPCORN_ERROR_MEMORY_INVALID,
+						 "'%.64s' has a node that no machine has: Linux "
+						 "knows nodes 0 to %d",
+						 s, NODES_MAX - 1);
+		nodes[n].node = (unsigned)node;
+		r = parse_memory(end + 1, &nodes[n++].bytes, error);
+		if (r < 0)
+			return r;
+	}
+	*ret_n = n;
+	*ret = steal_ptr(nodes);
+	return 0;
+
+malformed:
+	return popcorn_error_set(error, POPCORN_ERROR_MEMORY_INVALID,
+				 "'%.64s' is not memory by node; give NODE:SIZE for each node, for "
+				 "example 0:512M,1:512M",
+				 s);
+}
+
+int memory_nodes_to_text(const struct node_memory *nodes, size_t n, char **ret)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		fprintf(f, "%s%u:%" PRIu64, i ? "," : "", nodes[i].node, nodes[i].bytes);
+	if (fclose(f) != 0) {
+		free(text);
+		return -ENOMEM;
+	}
+	*ret = text;
+	return 0;
+}
+
+static int compare_nodes(const void *a, const void *b)
+{
+	const struct node_memory *x = a, *y = b;
+
+	return x->node < y->node ? -1 : x->node > y->node;
+}
+
+int kernel_def_set_memory_nodes(struct kernel_def *def, const struct node_memory *nodes, size_t n,
+				struct popcorn_error *error)
+{
+	_cleanup_free_ struct node_memory *sorted = NULL;
+	uint64_t sum = 0;
+
+	if (n == 0) {
+		free(def->memory_nodes);
+		def->memory_nodes = NULL;
+		def->n_memory_nodes = 0;
+		return 0;
+	}
+	if (n > NODES_MAX)
+		return popcorn_error_set(error, POPCORN_ERROR_MEMORY_INVALID,
+					 "memory of %zu nodes was asked for; Linux has at most %d",
+					 n, NODES_MAX);
+	sorted = calloc(n, sizeof(*sorted));
+	if (!sorted)
+		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
+	memcpy(sorted, nodes, n * sizeof(*sorted));
+	qsort(sorted, n, sizeof(*sorted), compare_nodes);
+	for (size_t i = 0; i < n; i++) {
+		if (sorted[i].node >= NODES_MAX)
+			return popcorn_error_set(error, POPCORN_ERROR_MEMORY_INVALID,
+						 "memory of node %u was asked for; Linux knows "
+						 "nodes 0 to %d",
+						 sorted[i].node, NODES_MAX - 1);
+		if (i && sorted[i].node == sorted[i - 1].node)
+			return popcorn_error_set(error, POPCORN_ERROR_MEMORY_INVALID,
+						 "memory of node %u was asked for twice; give each "
+						 "node once",
+						 sorted[i].node);
+		if (!memory_is_valid(sorted[i].bytes) || sorted[i].bytes > MEMORY_MAX)
+			return popcorn_error_set(error, POPCORN_ERROR_MEMORY_INVALID,
+						 "%" PRIu64
+						 " bytes of node %u were asked for; ask for a "
+						 "multiple of 2 MiB of each node",
+						 sorted[i].bytes, sorted[i].node);
+		sum += sorted[i].bytes;
+	}
+	free(def->memory_nodes);
+	def->memory_nodes = steal_ptr(sorted);
+	def->n_memory_nodes = n;
+	def->memory = sum;
+	return 0;
+}
+
+static int read_memory_nodes(const struct key_value *value, void *target)
+{
+	_cleanup_free_ struct node_memory *nodes = NULL;
+	struct kernel_def *def = target;
+	struct popcorn_error inner = { 0 };
+	uint64_t memory = def->memory;
+	size_t n;
+
+	if (config_setting_type(value->setting) != CONFIG_TYPE_STRING)
+		return key_bad(value,
+			       "give the memory of each node, for example \"0:512M,1:512M\"");
+	if (parse_memory_nodes(config_setting_get_string(value->setting), &nodes, &n, &inner) < 0 ||
+	    kernel_def_set_memory_nodes(def, nodes, n, &inner) < 0)
+		return key_bad(value, "%s", inner.text);
+	/* The sum can wait; whether the file says memory too is known when all of it was read. */
+	def->memory = memory;
+	return 0;
+}
+
 static const struct key config_keys[] = {
 	{ "primary.cpus", key_cpus, offsetof(struct config, primary_cpus) },
 	{ "primary.memory", key_memory, offsetof(struct config, primary_memory) },
@@ -81,6 +217,7 @@ static const struct key kernel_keys[] = {
 	{ "cmdline", key_string, offsetof(struct kernel_def, cmdline) },
 	{ "cpus", read_cpu_wish, 0 },
 	{ "memory", key_memory, offsetof(struct kernel_def, memory) },
+	{ "memory_nodes", read_memory_nodes, 0 },
 	{ "restart", read_restart, offsetof(struct kernel_def, restart) },
 	{ "boot_timeout", key_time, offsetof(struct kernel_def, boot_timeout_usec) },
 };
@@ -189,6 +326,22 @@ int kernel_def_new(const struct config *config, struct kernel_def **ret)
 	return 0;
 }
 
+/* A file may say the sum too, but not another one. */
+static int sum_nodes(struct kernel_def *def, const char *path, struct popcorn_error *error)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < def->n_memory_nodes; i++)
+		sum += def->memory_nodes[i].bytes;
+	if (def->memory && def->memory != sum)
+		return popcorn_error_set(error, POPCORN_ERROR_CONFIG,
+					 "%s: memory is %s, and the parts of memory_nodes are %s "
+					 "together; leave memory out",
+					 path, SIZE_TEXT(def->memory), SIZE_TEXT(sum));
+	def->memory = sum;
+	return 0;
+}
+
 int kernel_def_load(const struct config *config, const char *directory, const char *name,
 		    struct kernel_def **ret, struct popcorn_error *error)
 {
@@ -208,13 +361,19 @@ int kernel_def_load(const struct config *config, const char *directory, const ch
 	r = kernel_def_new(config, &def);
 	if (r < 0)
 		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
+	/* Not said; no file can say 0. */
+	def->memory = 0;
 	r = load(path, kernel_keys, ARRAY_SIZE(kernel_keys), def, error);
 	if (r == -ENOENT)
 		return popcorn_error_set(error, POPCORN_ERROR_NO_SUCH_KERNEL,
 					 "kernel '%s' has no definition: %s is not there", name,
 					 path);
+	if (r == 0 && def->memory_nodes)
+		r = sum_nodes(def, path, error);
 	if (r < 0)
 		return r;
+	if (!def->memory)
+		def->memory = config->default_memory;
 	*ret = steal_ptr(def);
 	return 0;
 }
@@ -227,6 +386,7 @@ struct kernel_def *kernel_def_free(struct kernel_def *def)
 	free(def->initrd);
 	free(def->cmdline);
 	hwloc_bitmap_free(def->cpus);
+	free(def->memory_nodes);
 	free(def);
 	return NULL;
 }
@@ -242,8 +402,14 @@ int kernel_def_copy(const struct kernel_def *def, struct kernel_def **ret)
 	copy->initrd = def->initrd ? strdup(def->initrd) : NULL;
 	copy->cmdline = def->cmdline ? strdup(def->cmdline) : NULL;
 	copy->cpus = def->cpus ? hwloc_bitmap_dup(def->cpus) : NULL;
-	if (!copy->image != !def->image || !copy->initrd != !def->initrd ||
-	    !copy->cmdline != !def->cmdline || !copy->cpus != !def->cpus)
+	copy->memory_nodes =
+		def->memory_nodes ? calloc(def->n_memory_nodes, sizeof(*copy->memory_nodes)) : NULL;
+	if (copy->memory_nodes)
+		memcpy(copy->memory_nodes, def->memory_nodes,
+		       def->n_memory_nodes * sizeof(*copy->memory_nodes));
+	if (!copy->memory_nodes != !def->memory_nodes || !copy->image != !def->image ||
+	    !copy->initrd != !def->initrd || !copy->cmdline != !def->cmdline ||
+	    !copy->cpus != !def->cpus)
 		return -ENOMEM;
 	*ret = steal_ptr(copy);
 	return 0;

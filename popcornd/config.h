@@ -31,6 +31,15 @@ struct config {
 	bool drop_caches;	     /* memory.drop_caches: before memory is tried a second time */
 };
 
+/* What Linux has at most (CONFIG_NODES_SHIFT is 10). */
+#define NODES_MAX 1024
+
+/* So many bytes of the memory of one of Linux's nodes. */
+struct node_memory {
+	unsigned node;
+	uint64_t bytes;
+};
+
 /* One kernel's definition: from its file, from D-Bus options, or both (options win). */
 struct kernel_def {
 	char *image;	     /* absolute path of a bzImage */
@@ -39,7 +48,13 @@ struct kernel_def {
 	hwloc_bitmap_t cpus; /* the very CPUs, or NULL */
 	unsigned cpu_count;  /* how many, if cpus is NULL */
 	uint64_t memory;     /* bytes */
-	bool restart;	     /* "on-failure" instead of "no" */
+	/*
+	 * So much of each of these nodes, not more nor from elsewhere; NULL = from where it is
+	 * best. Ascending by node, the sum is memory: kernel_def_set_memory_nodes().
+	 */
+	struct node_memory *memory_nodes;
+	size_t n_memory_nodes;
+	bool restart; /* "on-failure" instead of "no" */
 	uint64_t boot_timeout_usec;
 };
 
@@ -53,3 +68,15 @@ int kernel_def_load(const struct config *config, const char *directory, const ch
 int kernel_def_new(const struct config *config, struct kernel_def **ret);
 struct kernel_def *kernel_def_free(struct kernel_def *def);
 int kernel_def_copy(const struct kernel_def *def, struct kernel_def **ret);
+/*
+ * Memory by node: sorted, memory becomes the sum. @nodes is copied; @n 0 = from anywhere again, and
+ * memory stays. MEMORY_INVALID: a node twice or that none can be, a part that is not n x 2 MiB.
+ */
+int kernel_def_set_memory_nodes(struct kernel_def *def, const struct node_memory *nodes, size_t n,
+				struct popcorn_error *error);
+
+/* "0:512M,1:512M" (never empty), each as parse_memory(); MEMORY_INVALID. @ret is malloc'ed. */
+int parse_memory_nodes(const char *s, struct node_memory **ret, size_t *ret_n,
+		       struct popcorn_error *error);
+/* The same text again, in bytes: "0:536870912,1:536870912". @ret is malloc'ed; -ENOMEM. */
+int memory_nodes_to_text(const struct node_memory *nodes, size_t n, char **ret);

@@ -25,6 +25,7 @@ static void usage(const char *program)
 	       "D-Bus.\n\n"
 	       "  --config=FILE     instead of " POPCORN_CONFDIR "/popcornd.conf\n"
 	       "  --kernels=FOLDER  of kernel definitions, instead of " POPCORN_CONFDIR "/kernels\n"
+	       "  --policies=FOLDER instead of the folders of policies\n"
 	       "  --bus=BUS         system (default) or session\n"
 	       "  --no-units        boot without popcorn@NAME.service\n"
 	       "  --device=FILE     instead of " POPCORN_DEVICE "\n"
@@ -38,10 +39,11 @@ static void usage(const char *program)
 int popcornd_main(int argc, char **argv,
 		  int (*open_driver)(struct driver **ret, struct popcorn_error *error))
 {
-	enum { CONFIG = 256, KERNELS, BUS, NO_UNITS, DEVICE, SYSFS, RUN, VERSION, HELP };
+	enum { CONFIG = 256, KERNELS, POLICIES, BUS, NO_UNITS, DEVICE, SYSFS, RUN, VERSION, HELP };
 	static const struct option options[] = {
 		{ "config", required_argument, NULL, CONFIG },
 		{ "kernels", required_argument, NULL, KERNELS },
+		{ "policies", required_argument, NULL, POLICIES },
 		{ "bus", required_argument, NULL, BUS },
 		{ "no-units", no_argument, NULL, NO_UNITS },
 		{ "device", required_argument, NULL, DEVICE },
@@ -67,6 +69,9 @@ int popcornd_main(int argc, char **argv,
 			break;
 		case KERNELS:
 			manager_options.kernels_dir = optarg;
+			break;
+		case POLICIES:
+			manager_options.policies_dir = optarg;
 			break;
 		case BUS:
 			if (strcmp(optarg, "system") != 0 && strcmp(optarg, "session") != 0) {

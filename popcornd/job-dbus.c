@@ -82,6 +82,8 @@ static const char *action_of(const struct job *job)
 	switch (job->type) {
 	case JOB_BOOT:
 		return ACTION_BOOT;
+	case JOB_APPLY:
+		return ACTION_APPLY;
 	case JOB_STOP:
 	case JOB_KILL:
 	case JOB_RELEASE:

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "apply.h"
 #include "job.h"
 #include "log.h"
 #include "util.h"
@@ -20,6 +21,8 @@ const char *job_type_to_string(enum job_type type)
 		return "kill";
 	case JOB_RELEASE:
 		return "release";
+	case JOB_APPLY:
+		return "apply";
 	}
 	return "unknown";
 }
@@ -44,6 +47,7 @@ bool job_can_be_superseded(const struct job *job, enum job_type by)
 		return by == JOB_KILL;
 	case JOB_KILL:
 	case JOB_RELEASE:
+	case JOB_APPLY:
 		return false;
 	}
 	return false;
@@ -60,10 +64,9 @@ static unsigned jobs_of(const struct manager *manager, uid_t uid)
 	return n;
 }
 
-int job_new(struct kernel *kernel, enum job_type type, uid_t uid, bool internal, struct job **ret,
-	    struct popcorn_error *error)
+static int new_job(struct manager *manager, enum job_type type, const char *name, uid_t uid,
+		   bool internal, struct job **ret, struct popcorn_error *error)
 {
-	struct manager *manager = kernel->manager;
 	struct job *job;
 
 	if (manager->stopping)
@@ -79,23 +82,16 @@ int job_new(struct kernel *kernel, enum job_type type, uid_t uid, bool internal,
 					 "user %u has %u jobs under way, which is the limit; try "
 					 "again when some have ended",
 					 uid, JOBS_PER_USER_MAX);
-	if (kernel->next_job)
-		return popcorn_error_set(error, POPCORN_ERROR_BUSY,
-					 "kernel %s has a %s job under way and a %s job waiting",
-					 kernel->name, job_type_to_string(kernel->job->type),
-					 job_type_to_string(kernel->next_job->type));
-
 	job = calloc(1, sizeof(*job));
 	if (!job)
 		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
 	pthread_mutex_init(&job->lock, NULL);
 	job->manager = manager;
-	job->kernel = kernel;
 	job->type = type;
 	job->uid = uid;
 	job->internal = internal;
 	job->work.fd = job->work.new_fd = job->launch_fd = -1;
-	snprintf(job->work.name, sizeof(job->work.name), "%s", kernel->name);
+	snprintf(job->work.name, sizeof(job->work.name), "%s", name);
 	/* 0 stands for no job. */
 	do
 		manager->last_job_id++;
@@ -115,12 +111,37 @@ int job_new(struct kernel *kernel, enum job_type type, uid_t uid, bool internal,
 	TAILQ_INSERT_TAIL(&manager->jobs, job, entry);
 	if (!internal)
 		manager->n_jobs++;
+	*ret = job;
+	return 0;
+}
+
+int job_new(struct kernel *kernel, enum job_type type, uid_t uid, bool internal, struct job **ret,
+	    struct popcorn_error *error)
+{
+	struct job *job;
+	int r;
+
+	if (kernel->next_job)
+		return popcorn_error_set(error, POPCORN_ERROR_BUSY,
+					 "kernel %s has a %s job under way and a %s job waiting",
+					 kernel->name, job_type_to_string(kernel->job->type),
+					 job_type_to_string(kernel->next_job->type));
+	r = new_job(kernel->manager, type, kernel->name, uid, internal, &job, error);
+	if (r < 0)
+		return r;
+	job->kernel = kernel;
 	if (kernel->job)
 		kernel->next_job = job;
 	else
 		kernel->job = job;
 	*ret = job;
 	return 0;
+}
+
+int job_new_apply(struct manager *manager, const char *policy, uid_t uid, bool internal,
+		  struct job **ret, struct popcorn_error *error)
+{
+	return new_job(manager, JOB_APPLY, policy, uid, internal, ret, error);
 }
 
 struct job *job_free(struct job *job)
@@ -142,6 +163,9 @@ struct job *job_free(struct job *job)
 	claim_free(job->work.new_claim);
 	kernel_def_free(job->def);
 	boot_files_free(job->files);
+	if (manager->apply == job)
+		manager->apply = NULL;
+	apply_free(job->apply);
 	close(job->cancel_fd);
 	closep(&job->launch_fd);
 	pthread_mutex_destroy(&job->lock);
@@ -431,6 +455,8 @@ static void job_run(void *userdata)
 	case JOB_RELEASE:
 		r = give_back(job);
 		break;
+	case JOB_APPLY:
+		break;
 	}
 	job->work.result = r < 0 ? r : 0;
 }
@@ -452,6 +478,7 @@ static void job_notified(void *userdata)
 	if (new_step && job->type == JOB_BOOT)
 		kernel_follow(job->kernel);
 	job_emit_changed(job);
+	apply_child_changed(job->manager, job->parent);
 }
 
 static void failure_to_state(const struct job *job, enum popcorn_state *ret_state,
@@ -650,7 +677,9 @@ static void job_finish(struct job *job)
 {
 	struct manager *manager = job->manager;
 	struct kernel *kernel = job->kernel;
+	const uint32_t parent = job->parent, id = job->id;
 	const char *result = "done";
+	struct popcorn_error error;
 	struct job *next;
 
 	if (job->work.fd >= 0)
@@ -690,6 +719,9 @@ static void job_finish(struct job *job)
 		kernel_changed(kernel, "Job");
 	}
 	job_emit_removed(job, result, &job->work.error);
+	error = job->work.error;
+	if (job->work.result >= 0)
+		error.id = POPCORN_ERROR_NONE;
 	job_free(job);
 
 	if (next && kernel) {
@@ -702,6 +734,9 @@ static void job_finish(struct job *job)
 			job_start(next);
 		}
 	}
+	if (parent)
+		apply_child_ended(manager, parent, id,
+				  error.id == POPCORN_ERROR_NONE ? NULL : &error);
 	manager_job_gone(manager);
 }
 
@@ -804,6 +839,7 @@ static void start(struct job *job)
 					 NULL);
 		break;
 	case JOB_RELEASE:
+	case JOB_APPLY:
 		break;
 	}
 	r = task_start(manager->event, job_run, job_notified, job_done, job, &job->task);
@@ -871,6 +907,8 @@ int job_cancel(struct job *job, struct popcorn_error *error)
 		job->cancelled = true;
 		cancel_now(job->manager, job->id);
 		return 0;
+	case JOB_APPLY:
+		return apply_job_cancel(job, error);
 	case JOB_KILL:
 	case JOB_RELEASE:
 		break;

@@ -19,6 +19,7 @@ enum job_type {
 	JOB_STOP,
 	JOB_KILL,
 	JOB_RELEASE,
+	JOB_APPLY, /* of a policy: no kernel, no thread; its children are jobs of the others */
 };
 
 enum job_state {
@@ -29,14 +30,20 @@ enum job_state {
 struct job {
 	TAILQ_ENTRY(job) entry;
 	struct manager *manager;
-	struct kernel *kernel;
+	struct kernel *kernel; /* NULL: JOB_APPLY */
 	uint32_t id;
+	uint32_t parent; /* the Apply that made it, or that waits for it; or 0 */
 	char *path;
 	enum job_type type;
 	enum job_state state;
 	uid_t uid;
-	bool internal; /* not asked for by a client: outside the limits */
+	bool internal; /* not asked for by a client, or by way of its parent: outside the limits */
 	const struct config *config;
+
+	/* Apply */
+	struct apply *apply;
+	uint64_t policy_digest;
+	bool applying; /* further up on the stack */
 
 	/* Boot */
 	struct kernel_def *def;
@@ -90,7 +97,7 @@ struct job {
 	size_t n_steps;			   /* lock */
 
 	/* As shown. */
-	char shown_step[16];
+	char shown_step[32];
 	double shown_fraction;
 };
 
@@ -100,6 +107,9 @@ const char *job_state_to_string(enum job_state state);
 /* Becomes the kernel's job, or its next one. LIMIT, BUSY. */
 int job_new(struct kernel *kernel, enum job_type type, uid_t uid, bool internal, struct job **ret,
 	    struct popcorn_error *error);
+/* Of no kernel. LIMIT. */
+int job_new_apply(struct manager *manager, const char *policy, uid_t uid, bool internal,
+		  struct job **ret, struct popcorn_error *error);
 /* The thread. On failure the job has ended and is gone. */
 void job_start(struct job *job);
 /*
@@ -116,6 +126,24 @@ int job_cancel(struct job *job, struct popcorn_error *error);
 bool job_can_be_superseded(const struct job *job, enum job_type by);
 /* At exit. */
 struct job *job_free(struct job *job);
+
+/* apply-job.c */
+struct apply_item;
+/*
+ * Takes @items (of which there may be none) for the policy of this name, of whose text @digest is
+ * made. Begun by apply_begin(), which may end it. BUSY, LIMIT.
+ */
+struct apply;
+int apply_job_new(struct manager *manager, const char *policy, uint64_t digest, struct apply *apply,
+		  uid_t uid, struct job **ret, struct popcorn_error *error);
+void apply_begin(struct job *job);
+int apply_job_cancel(struct job *job, struct popcorn_error *error);
+/* A job has ended, or got on, that has @parent. @error NULL = well. */
+void apply_child_ended(struct manager *manager, uint32_t parent, uint32_t id,
+		       const struct popcorn_error *error);
+void apply_child_changed(struct manager *manager, uint32_t parent);
+/* At start: what another popcornd left half done. */
+void apply_recover(struct manager *manager);
 
 /* job-dbus.c */
 int job_bus_init(struct manager *manager);

@@ -135,6 +135,11 @@ GETTER(get_unit)
 	return sd_bus_message_append(reply, "s", ((struct kernel *)userdata)->unit);
 }
 
+GETTER(get_policy)
+{
+	return sd_bus_message_append(reply, "s", ((struct kernel *)userdata)->policy);
+}
+
 GETTER(get_boot_steps)
 {
 	struct kernel *kernel = userdata;
@@ -214,6 +219,7 @@ static const sd_bus_vtable kernel_vtable[] = {
 	SD_BUS_PROPERTY("BootTime", "t", get_boot_time, 0, CHANGES),
 	SD_BUS_PROPERTY("Restart", "s", get_restart, 0, CHANGES),
 	SD_BUS_PROPERTY("Unit", "s", get_unit, 0, CONST),
+	SD_BUS_PROPERTY("Policy", "s", get_policy, 0, CHANGES),
 	SD_BUS_PROPERTY("BootSteps", "a(st)", get_boot_steps, 0, CHANGES),
 	SD_BUS_PROPERTY("History", "a(tsss)", get_history, 0, CHANGES),
 	SD_BUS_PROPERTY("Job", "o", get_job, 0, CHANGES),

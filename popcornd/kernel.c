@@ -160,7 +160,7 @@ void kernel_set_state(struct kernel *kernel, enum popcorn_state state, enum popc
 	static const char *const properties[] = { "State",	  "Reason", "ReasonText",
 						  "History",	  "Id",	    "Cpus",
 						  "MemoryRanges", "Memory", "Version",
-						  "BootTime",	  NULL };
+						  "BootTime",	  "Policy", NULL };
 	enum popcorn_state old = kernel->state;
 	bool crashed = state == POPCORN_STATE_CRASHED;
 	uint64_t now = clock_usec(CLOCK_REALTIME);

@@ -42,6 +42,10 @@ struct kernel {
 	size_t n_history;
 	bool announced; /* on the bus */
 
+	/* The policy that started it, or "", and a digest of that policy's text. */
+	char policy[POPCORN_NAME_MAX];
+	uint64_t policy_digest;
+
 	/* How it was asked for; NULL if only the driver knew it. */
 	struct kernel_def *def;
 	bool def_from_file;

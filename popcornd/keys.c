@@ -21,8 +21,6 @@
 
 /* Far more than any kernel's NR_CPUS: a typing error must not make a bitmap of gigabytes. */
 #define CPU_INDEX_MAX 65535
-/* Physical addresses have 52 bits. */
-#define MEMORY_MAX (UINT64_C(1) << 52)
 /* A day: more is a typing error. */
 #define TIME_MAX_SEC 86400
 

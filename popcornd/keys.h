@@ -73,6 +73,9 @@ const char *nearest_word(const char *word, const void *known, size_t n, size_t s
 int kernel_name_check(const char *name, struct popcorn_error *error);
 bool name_char(char c, bool first);
 
+/* Physical addresses have 52 bits. */
+#define MEMORY_MAX (UINT64_C(1) << 52)
+
 /* What a kernel's memory has to be: not zero, and a multiple of what the driver takes. */
 static inline bool memory_is_valid(uint64_t bytes)
 {

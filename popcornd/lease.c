@@ -13,7 +13,8 @@
 /* A line per block; a machine has some ten thousand blocks at most. */
 #define LEASE_SIZE_MAX (16U << 20)
 
-int lease_write(const char *folder, const char *name, const struct lease *lease, const char *cpus)
+int lease_write(const char *folder, const char *name, const struct lease *lease, const char *cpus,
+		const char *memory_nodes)
 {
 	_cleanup_fclose_ FILE *f = NULL;
 	char path[PATH_MAX], aside[PATH_MAX];
@@ -30,8 +31,11 @@ int lease_write(const char *folder, const char *name, const struct lease *lease,
 		"# Blocks that stay offline when the kernel is gone: popcornd onlines them when "
 		"it\n"
 		"# starts, or write online to /sys/devices/system/memory/memoryINDEX/state.\n"
-		"version = %d;\nmemory = %" PRIu64 "L;\ncpus = \"%s\";\nblocks = (",
+		"version = %d;\nmemory = %" PRIu64 "L;\ncpus = \"%s\";\n",
 		LEASE_VERSION, lease->memory, cpus);
+	if (memory_nodes)
+		fprintf(f, "memory_nodes = \"%s\";\n", memory_nodes);
+	fprintf(f, "blocks = (");
 	for (size_t i = 0; i < lease->n_blocks; i++)
 		fprintf(f, "%s\n\t{ index = %" PRIu64 "L; node = %u; zone = \"%s\"; }",
 			i ? "," : "", lease->blocks[i].index, lease->blocks[i].node,

@@ -16,8 +16,9 @@ struct lease {
 	size_t n_blocks;
 };
 
-/* @cpus is for the human reader. */
-int lease_write(const char *folder, const char *name, const struct lease *lease, const char *cpus);
+/* @cpus and @memory_nodes ("0:536870912,…", or NULL) are for the human reader. */
+int lease_write(const char *folder, const char *name, const struct lease *lease, const char *cpus,
+		const char *memory_nodes);
 /* -ENOENT without an error: there is none. */
 int lease_read(const char *folder, const char *name, struct lease *ret,
 	       struct popcorn_error *error);

@@ -199,14 +199,52 @@ static bool has_control_characters(const char *s)
 	return false;
 }
 
+static int read_memory_nodes(sd_bus_message *message, struct kernel_def *def,
+			     struct popcorn_error *error)
+{
+	_cleanup_free_ struct node_memory *nodes = calloc(NODES_MAX, sizeof(*nodes));
+	size_t n = 0;
+	int r;
+
+	if (!nodes)
+		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
+	r = sd_bus_message_enter_container(message, 'v', "a(ut)");
+	if (r >= 0)
+		r = sd_bus_message_enter_container(message, 'a', "(ut)");
+	while (r >= 0) {
+		uint32_t node;
+		uint64_t bytes;
+
+		r = sd_bus_message_read(message, "(ut)", &node, &bytes);
+		if (r <= 0)
+			break;
+		if (n == NODES_MAX)
+			return popcorn_error_set(error, POPCORN_ERROR_MEMORY_INVALID,
+						 "option MemoryNodes has more than %d nodes",
+						 NODES_MAX);
+		nodes[n++] = (struct node_memory){ node, bytes };
+	}
+	if (r >= 0)
+		r = sd_bus_message_exit_container(message);
+	if (r >= 0)
+		r = sd_bus_message_exit_container(message);
+	if (r >= 0 && n == 0)
+		return popcorn_error_set(error, POPCORN_ERROR_MEMORY_INVALID,
+					 "option MemoryNodes is empty; leave it out, or give the "
+					 "memory of each node");
+	return r < 0 ? r : kernel_def_set_memory_nodes(def, nodes, n, error);
+}
+
+/* @memory: what option Memory said; @by_node: there was MemoryNodes. */
 static int read_option(sd_bus_message *message, const char *option, struct kernel_def *def,
-		       struct popcorn_error *error)
+		       uint64_t *memory, bool *by_node, struct popcorn_error *error)
 {
 	static const struct {
 		const char *name, *type;
 	} types[] = {
-		{ "Cpus", "s" },   { "CpuCount", "u" },	   { "Memory", "t" },  { "Kernel", "s" },
-		{ "Initrd", "s" }, { "CommandLine", "s" }, { "Restart", "s" }, { "Timeout", "t" },
+		{ "Cpus", "s" },    { "CpuCount", "u" }, { "Memory", "t" },
+		{ "Kernel", "s" },  { "Initrd", "s" },	 { "CommandLine", "s" },
+		{ "Restart", "s" }, { "Timeout", "t" },	 { "MemoryNodes", "a(ut)" },
 	};
 	const char *type = NULL, *contents, *s = NULL;
 	uint64_t t = 0;
@@ -225,6 +263,10 @@ static int read_option(sd_bus_message *message, const char *option, struct kerne
 		return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
 					 "option %s has type %s, which should be %s", option,
 					 contents, type);
+	if (*type == 'a') {
+		*by_node = true;
+		return read_memory_nodes(message, def, error);
+	}
 	r = sd_bus_message_read(message, "v", type,
 				*type == 's'   ? (void *)&s
 				: *type == 't' ? (void *)&t
@@ -258,7 +300,7 @@ static int read_option(sd_bus_message *message, const char *option, struct kerne
 						 " bytes of memory were asked for; ask for a "
 						 "multiple of %llu MiB",
 						 t, POPCORN_MEMORY_ALIGN >> 20);
-		def->memory = t;
+		*memory = t;
 		return 0;
 	}
 	if (strcmp(option, "Timeout") == 0) {
@@ -299,6 +341,8 @@ static int read_option(sd_bus_message *message, const char *option, struct kerne
 static int read_options(sd_bus_message *message, struct kernel_def *def,
 			struct popcorn_error *error)
 {
+	uint64_t memory = 0;
+	bool by_node = false;
 	int r;
 
 	r = sd_bus_message_enter_container(message, 'a', "{sv}");
@@ -309,13 +353,25 @@ static int read_options(sd_bus_message *message, struct kernel_def *def,
 
 		r = sd_bus_message_read(message, "s", &option);
 		if (r >= 0)
-			r = read_option(message, option, def, error);
+			r = read_option(message, option, def, &memory, &by_node, error);
 		if (r >= 0)
 			r = sd_bus_message_exit_container(message);
 		if (r < 0)
 			return r;
 	}
-	return r < 0 ? r : sd_bus_message_exit_container(message);
+	if (r >= 0)
+		r = sd_bus_message_exit_container(message);
+	if (r < 0 || !memory)
+		return r;
+	if (by_node && memory != def->memory)
+		return popcorn_error_set(error, POPCORN_ERROR_MEMORY_INVALID,
+					 "option Memory says %s, and the parts of MemoryNodes are "
+					 "%s together; leave Memory out",
+					 SIZE_TEXT(memory), SIZE_TEXT(def->memory));
+	if (!by_node) /* whatever the file says of nodes was of another size */
+		kernel_def_set_memory_nodes(def, NULL, 0, error);
+	def->memory = memory;
+	return 0;
 }
 
 static int boot_authorized(struct manager *manager, sd_bus_message *message, uid_t uid,
@@ -754,6 +810,18 @@ static const sd_bus_vtable manager_vtable[] = {
 				SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("OpenKernelLog", SD_BUS_ARGS("s", name), SD_BUS_RESULT("h", log),
 				method_open_kernel_log, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("Plan", SD_BUS_ARGS("s", policy, "a{sv}", options),
+				SD_BUS_RESULT("s", plan), method_plan, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("Apply", SD_BUS_ARGS("s", policy, "a{sv}", options),
+				SD_BUS_RESULT("o", job), method_apply, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("GetTopology", SD_BUS_ARGS("s", format),
+				SD_BUS_RESULT("s", topology), method_get_topology,
+				SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("ListPolicies", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(sssb)", policies),
+				method_list_policies, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("GetPolicy", SD_BUS_ARGS("s", name),
+				SD_BUS_RESULT("s", path, "s", text), method_get_policy,
+				SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_SIGNAL_WITH_ARGS("KernelNew", SD_BUS_ARGS("s", name, "o", kernel), 0),
 	SD_BUS_SIGNAL_WITH_ARGS("KernelRemoved", SD_BUS_ARGS("s", name, "o", kernel), 0),
 	SD_BUS_SIGNAL_WITH_ARGS("StateChanged",

@@ -124,6 +124,7 @@ int manager_need_driver(struct manager *manager, struct popcorn_error *error)
 			error->id = POPCORN_ERROR_NONE;
 	}
 	recover(manager);
+	apply_recover(manager);
 	return 0;
 }
 
@@ -197,7 +198,8 @@ int manager_check_name_free(struct manager *manager, const char *name, struct po
 
 /* A queued boot job. What the kernel had is released by the job, so only then nothing is claimed. */
 static int new_boot(struct manager *manager, const char *name, const struct kernel_def *def,
-		    bool from_file, uid_t uid, struct job **ret, struct popcorn_error *error)
+		    bool from_file, const struct origin *origin, uid_t uid, struct job **ret,
+		    struct popcorn_error *error)
 {
 	struct kernel *kernel = manager_find_kernel(manager, name);
 	struct kernel_def *copy = NULL;
@@ -213,12 +215,13 @@ static int new_boot(struct manager *manager, const char *name, const struct kern
 		if (r < 0)
 			return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
 	}
-	r = job_new(kernel, JOB_BOOT, uid, false, &job, error);
+	r = job_new(kernel, JOB_BOOT, uid, origin && origin->parent, &job, error);
 	if (r < 0) {
 		if (is_new)
 			kernel_free(kernel);
 		return r;
 	}
+	job->parent = origin ? origin->parent : 0;
 	if (kernel_def_copy(def, &job->def) < 0 || kernel_def_copy(def, &copy) < 0) {
 		r = popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
 		goto undo;
@@ -230,6 +233,8 @@ static int new_boot(struct manager *manager, const char *name, const struct kern
 	}
 
 	kernel_set_def(kernel, steal_ptr(copy), from_file);
+	snprintf(kernel->policy, sizeof(kernel->policy), "%s", origin ? origin->policy : "");
+	kernel->policy_digest = origin ? origin->policy_digest : 0;
 	if (job->work.new_claim)
 		kernel_show_claim(kernel, job->work.new_claim);
 	kernel_announce(kernel);
@@ -247,6 +252,15 @@ undo:
 	return r;
 }
 
+int manager_boot_for(struct manager *manager, const struct origin *origin, const char *name,
+		     const struct kernel_def *def, uid_t uid, struct job **ret,
+		     struct popcorn_error *error)
+{
+	int r = manager_check_name_free(manager, name, error);
+
+	return r < 0 ? r : new_boot(manager, name, def, false, origin, uid, ret, error);
+}
+
 int manager_boot(struct manager *manager, const char *name, const struct kernel_def *def,
 		 struct boot_files **files, uid_t uid, struct job **ret,
 		 struct popcorn_error *error)
@@ -257,7 +271,7 @@ int manager_boot(struct manager *manager, const char *name, const struct kernel_
 	r = manager_check_name_free(manager, name, error);
 	if (r < 0)
 		return r;
-	r = new_boot(manager, name, def, false, uid, &job, error);
+	r = new_boot(manager, name, def, false, NULL, uid, &job, error);
 	if (r < 0)
 		return r;
 	job->files = steal_ptr(*files);
@@ -337,6 +351,9 @@ int manager_launch_as(struct manager *manager, const char *name, const struct ke
 		      bool from_file, struct boot_files **files, struct job **ret,
 		      struct popcorn_error *error)
 {
+	char policy[POPCORN_NAME_MAX] = "";
+	struct origin origin = { .policy = policy };
+	struct kernel *kernel;
 	struct job *job;
 	uint32_t id;
 	int r;
@@ -344,7 +361,13 @@ int manager_launch_as(struct manager *manager, const char *name, const struct ke
 	/* While the definition was checked, somebody may have been faster. */
 	if (launch_known(manager, name, ret) >= 0)
 		return 0;
-	r = new_boot(manager, name, def, from_file, 0, &job, error);
+	/* Started again as it was, it still is the policy's. */
+	kernel = manager_find_kernel(manager, name);
+	if (kernel && !from_file && *kernel->policy) {
+		strcpy(policy, kernel->policy);
+		origin.policy_digest = kernel->policy_digest;
+	}
+	r = new_boot(manager, name, def, from_file, *policy ? &origin : NULL, 0, &job, error);
 	if (r < 0)
 		return r;
 	id = job->id;
@@ -356,8 +379,9 @@ int manager_launch_as(struct manager *manager, const char *name, const struct ke
 	return 0;
 }
 
-static int new_end(struct kernel *kernel, enum job_type type, uint64_t timeout_usec, uid_t uid,
-		   struct job **ret, struct popcorn_error *error)
+static int new_end(struct kernel *kernel, enum job_type type, uint64_t timeout_usec,
+		   const struct origin *origin, uid_t uid, struct job **ret,
+		   struct popcorn_error *error)
 {
 	struct manager *manager = kernel->manager;
 	struct job *job, *before = kernel->job;
@@ -377,9 +401,10 @@ static int new_end(struct kernel *kernel, enum job_type type, uint64_t timeout_u
 		if (r < 0)
 			return r;
 	}
-	r = job_new(kernel, type, uid, false, &job, error);
+	r = job_new(kernel, type, uid, origin != NULL, &job, error);
 	if (r < 0)
 		return r;
+	job->parent = origin ? origin->parent : 0;
 	job->timeout_usec = timeout_usec;
 	job_emit_new(job);
 	kernel_changed(kernel, "Job");
@@ -402,17 +427,29 @@ static void begin_end(struct job *job)
 int manager_stop(struct manager *manager, struct kernel *kernel, uint64_t timeout_usec, uid_t uid,
 		 struct job **ret, struct popcorn_error *error)
 {
-	return new_end(kernel, JOB_STOP, timeout_usec, uid, ret, error);
+	return new_end(kernel, JOB_STOP, timeout_usec, NULL, uid, ret, error);
+}
+
+int manager_stop_for(struct manager *manager, const struct origin *origin, struct kernel *kernel,
+		     uid_t uid, struct job **ret, struct popcorn_error *error)
+{
+	return new_end(kernel, JOB_STOP, 0, origin, uid, ret, error);
 }
 
 int manager_kill(struct manager *manager, struct kernel *kernel, uid_t uid, struct job **ret,
 		 struct popcorn_error *error)
 {
-	return new_end(kernel, JOB_KILL, 0, uid, ret, error);
+	return new_end(kernel, JOB_KILL, 0, NULL, uid, ret, error);
 }
 
 int manager_release(struct manager *manager, struct kernel *kernel, uid_t uid, struct job **ret,
 		    struct popcorn_error *error)
+{
+	return manager_release_for(manager, NULL, kernel, uid, ret, error);
+}
+
+int manager_release_for(struct manager *manager, const struct origin *origin, struct kernel *kernel,
+			uid_t uid, struct job **ret, struct popcorn_error *error)
 {
 	struct job *job;
 	int r;
@@ -426,9 +463,10 @@ int manager_release(struct manager *manager, struct kernel *kernel, uid_t uid, s
 		return popcorn_error_set(error, POPCORN_ERROR_WRONG_STATE,
 					 "kernel %s is %s; stop or kill it first", kernel->name,
 					 state_to_string(kernel->state));
-	r = job_new(kernel, JOB_RELEASE, uid, false, &job, error);
+	r = job_new(kernel, JOB_RELEASE, uid, origin != NULL, &job, error);
 	if (r < 0)
 		return r;
+	job->parent = origin ? origin->parent : 0;
 	job->forget = true;
 	job_emit_new(job);
 	*ret = job;
@@ -479,6 +517,8 @@ static bool must_end(const struct job *job)
 	case JOB_KILL:
 	case JOB_RELEASE:
 		return true;
+	case JOB_APPLY:
+		return false; /* the next popcornd goes on from its file */
 	}
 	return true;
 }

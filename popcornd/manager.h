@@ -44,12 +44,13 @@
 #define SAVED_LOG_MAX (256U * 1024)
 
 struct manager_options {
-	bool session_bus;	 /* instead of the system bus */
-	bool no_units;		 /* boot without systemd: no leader, no console in the journal */
-	const char *config_path; /* NULL = installed */
-	const char *kernels_dir; /* NULL = installed */
-	const char *sysfs;	 /* "" */
-	const char *run;	 /* "/run/popcorn" */
+	bool session_bus;	  /* instead of the system bus */
+	bool no_units;		  /* boot without systemd: no leader, no console in the journal */
+	const char *config_path;  /* NULL = installed */
+	const char *kernels_dir;  /* NULL = installed */
+	const char *policies_dir; /* NULL = the installed ones */
+	const char *sysfs;	  /* "" */
+	const char *run;	  /* "/run/popcorn" */
 	/* driver_open(), or a test's */
 	int (*open_driver)(struct driver **ret, struct popcorn_error *error);
 };
@@ -84,7 +85,8 @@ struct manager {
 	struct request_list requests;
 	unsigned n_jobs, n_requests;
 	uint32_t last_job_id;
-	bool stopping; /* SIGTERM: no new jobs; ends when the last job that must end has */
+	struct job *apply; /* the one Apply that is under way, or NULL */
+	bool stopping;	   /* SIGTERM: no new jobs; ends when the last job that must end has */
 };
 
 /* Everything up to a served bus name; the driver may come later. */
@@ -120,6 +122,19 @@ int manager_check_name_free(struct manager *manager, const char *name, struct po
 int manager_boot(struct manager *manager, const char *name, const struct kernel_def *def,
 		 struct boot_files **files, uid_t uid, struct job **ret,
 		 struct popcorn_error *error);
+/* Jobs that an Apply makes, or else a policy; they don't count for the user. */
+struct origin {
+	uint32_t parent;    /* job, or 0 */
+	const char *policy; /* of the kernel from then on */
+	uint64_t policy_digest;
+};
+int manager_boot_for(struct manager *manager, const struct origin *origin, const char *name,
+		     const struct kernel_def *def, uid_t uid, struct job **ret,
+		     struct popcorn_error *error);
+int manager_stop_for(struct manager *manager, const struct origin *origin, struct kernel *kernel,
+		     uid_t uid, struct job **ret, struct popcorn_error *error);
+int manager_release_for(struct manager *manager, const struct origin *origin, struct kernel *kernel,
+			uid_t uid, struct job **ret, struct popcorn_error *error);
 /*
  * For the leader of @name's unit. 0: *ret is the job that boots it, NULL if it runs already.
  * 1: it is to be booted as *ret_def says, which the caller checks (boot_check()) and gives to
@@ -140,6 +155,13 @@ int manager_release(struct manager *manager, struct kernel *kernel, uid_t uid, s
 void manager_begin(struct job *job);
 /* Called when a job has ended and is gone: goes on with SIGTERM. */
 void manager_job_gone(struct manager *manager);
+
+/* policy-dbus.c */
+int method_plan(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_apply(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_get_topology(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_list_policies(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_get_policy(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
 /* manager-dbus.c */
 int manager_bus_init(struct manager *manager);
@@ -162,6 +184,7 @@ int bus_append_text(sd_bus_message *message, const char *text);
 #define ACTION_BOOT "org.popcornlinux.popcorn1.boot"
 #define ACTION_STOP "org.popcornlinux.popcorn1.stop"
 #define ACTION_CONSOLE "org.popcornlinux.popcorn1.console"
+#define ACTION_APPLY "org.popcornlinux.popcorn1.apply" /* @name is the policy's, detail "policy" */
 
 typedef int (*authorized_function)(struct manager *manager, sd_bus_message *message, uid_t uid,
 				   struct popcorn_error *error);

@@ -498,6 +498,17 @@ static int check_initrd(const struct config *config, const struct kernel_def *de
 	return 0;
 }
 
+/* What of its memory can be in one piece at best: the kernel must be. */
+static uint64_t largest_part(const struct kernel_def *def)
+{
+	uint64_t largest = def->memory_nodes ? 0 : def->memory;
+
+	for (size_t i = 0; i < def->n_memory_nodes; i++)
+		if (def->memory_nodes[i].bytes > largest)
+			largest = def->memory_nodes[i].bytes;
+	return largest;
+}
+
 int boot_check(const struct config *config, const struct kernel_def *def, struct boot_files **ret,
 	       struct popcorn_error *error)
 {
@@ -520,14 +531,14 @@ int boot_check(const struct config *config, const struct kernel_def *def, struct
 			  error);
 	if (r < 0)
 		return r;
-	if (kernel_needs(&files->kernel) > def->memory)
-		return popcorn_error_set(error, POPCORN_ERROR_MEMORY_TOO_SMALL,
-					 "kernel %s needs %" PRIu64
-					 " MiB to unpack itself, and %s of memory were asked "
-					 "for; ask for more",
-					 files->kernel.release,
-					 (kernel_needs(&files->kernel) + MIB - 1) / MIB,
-					 SIZE_TEXT(def->memory));
+	if (kernel_needs(&files->kernel) > largest_part(def))
+		return popcorn_error_set(
+			error, POPCORN_ERROR_MEMORY_TOO_SMALL,
+			"kernel %s needs %" PRIu64
+			" MiB to unpack itself, and %s of memory were asked "
+			"for%s; ask for more",
+			files->kernel.release, (kernel_needs(&files->kernel) + MIB - 1) / MIB,
+			SIZE_TEXT(largest_part(def)), def->memory_nodes ? " of any one node" : "");
 	r = check_initrd(config, def, &files->kernel, error);
 	if (r < 0)
 		return r;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <string.h>
 
 #include "manager.h"
 #include "util.h"
@@ -146,7 +147,8 @@ int authorize(struct manager *manager, sd_bus_message *message, const char *acti
 	if (r >= 0)
 		r = sd_bus_message_append(
 			call, "(sa{sv})sa{ss}us", "system-bus-name", 1, "name", "s",
-			sd_bus_message_get_sender(message), action, 1, "kernel", name,
+			sd_bus_message_get_sender(message), action, 1,
+			strcmp(action, ACTION_APPLY) == 0 ? "policy" : "kernel", name,
 			sd_bus_message_get_allow_interactive_authorization(message) > 0 ? 1U : 0U,
 			"");
 	/* As long as a person needs to type a password; polkit ends it when the caller leaves. */

@@ -111,6 +111,10 @@ int record_write(const struct kernel *kernel)
 	fprintf(f, "GENERATION=%" PRIu32 "\n", kernel->generation);
 	fprintf(f, "BOOT_TIME=%" PRIu64 "\n", kernel->boot_time);
 	put(f, "RELEASE", kernel->release);
+	if (*kernel->policy) {
+		put(f, "POLICY", kernel->policy);
+		fprintf(f, "POLICY_DIGEST=%" PRIu64 "\n", kernel->policy_digest);
+	}
 	if (kernel->def) {
 		const struct kernel_def *def = kernel->def;
 
@@ -126,6 +130,13 @@ int record_write(const struct kernel *kernel)
 		}
 		fprintf(f, "CPU_COUNT=%u\n", def->cpu_count);
 		fprintf(f, "MEMORY=%" PRIu64 "\n", def->memory);
+		if (def->memory_nodes) {
+			_cleanup_free_ char *nodes = NULL;
+
+			if (memory_nodes_to_text(def->memory_nodes, def->n_memory_nodes, &nodes) >=
+			    0)
+				put(f, "MEMORY_NODES", nodes);
+		}
 		put(f, "RESTART", def->restart ? "on-failure" : "no");
 		fprintf(f, "BOOT_TIMEOUT=%" PRIu64 "\n", def->boot_timeout_usec);
 	}
@@ -306,6 +317,13 @@ static int load_line(struct kernel *kernel, struct kernel_def *def, const char *
 		snprintf(kernel->release, sizeof(kernel->release), "%s", value);
 		return 0;
 	}
+	if (strcmp(key, "POLICY") == 0) {
+		/* As that of a kernel. */
+		r = kernel_name_check(value, NULL);
+		if (r >= 0)
+			strcpy(kernel->policy, value);
+		return r;
+	}
 	if (strcmp(key, "IMAGE") == 0)
 		return set_text(&def->image, value);
 	if (strcmp(key, "INITRD") == 0)
@@ -316,6 +334,13 @@ static int load_line(struct kernel *kernel, struct kernel_def *def, const char *
 		hwloc_bitmap_free(def->cpus);
 		def->cpus = NULL;
 		return parse_cpus(value, &def->cpus, NULL);
+	}
+	if (strcmp(key, "MEMORY_NODES") == 0) {
+		_cleanup_free_ struct node_memory *nodes = NULL;
+		size_t n_nodes;
+
+		r = parse_memory_nodes(value, &nodes, &n_nodes, NULL);
+		return r < 0 ? r : kernel_def_set_memory_nodes(def, nodes, n_nodes, NULL);
 	}
 	if (strcmp(key, "RESTART") == 0) {
 		def->restart = strcmp(value, "on-failure") == 0;
@@ -329,6 +354,8 @@ static int load_line(struct kernel *kernel, struct kernel_def *def, const char *
 	r = get_number(value, UINT64_MAX, &n);
 	if (strcmp(key, "GENERATION") == 0 && r >= 0 && n <= UINT32_MAX)
 		kernel->generation = (uint32_t)n;
+	else if (strcmp(key, "POLICY_DIGEST") == 0 && r >= 0)
+		kernel->policy_digest = n;
 	else if (strcmp(key, "CREATED") == 0 && r >= 0)
 		kernel->created = n;
 	else if (strcmp(key, "BOOT_TIME") == 0 && r >= 0)

@@ -122,6 +122,7 @@ struct claim *claim_free(struct claim *claim)
 	}
 	free(claim->cpus);
 	free(claim->cpu_nodes);
+	free(claim->by_node);
 	free(claim->blocks);
 	free(claim->image_cpus);
 	free(claim->image_ranges);
@@ -146,8 +147,12 @@ static uint64_t piece_of(const struct claim *claim, uint64_t bytes)
 {
 	uint64_t rounded =
 		(bytes + POPCORN_MEMORY_ALIGN - 1) / POPCORN_MEMORY_ALIGN * POPCORN_MEMORY_ALIGN;
+	uint64_t most = claim->is_by_node ? 0 : claim->memory;
 
-	return rounded < claim->memory ? rounded : claim->memory;
+	for (size_t i = 0; claim->is_by_node && i < claim->n_by_node; i++)
+		if (claim->by_node[i].want > most)
+			most = claim->by_node[i].want;
+	return rounded < most ? rounded : most;
 }
 
 void claim_need_first(struct claim *claim, uint64_t need, uint64_t wish)
@@ -165,6 +170,17 @@ const uint32_t *claim_cpus(const struct claim *claim, size_t *ret_n)
 uint64_t claim_memory(const struct claim *claim)
 {
 	return claim->memory;
+}
+
+void claim_count(struct claim *claim, unsigned node, int64_t offlined, int64_t contig)
+{
+	claim->offlined += (uint64_t)offlined;
+	claim->contig += (uint64_t)contig;
+	/* Memory of a node that was plugged in since is nobody's wish. */
+	if (node >= claim->n_by_node)
+		return;
+	claim->by_node[node].offlined += (uint64_t)offlined;
+	claim->by_node[node].contig += (uint64_t)contig;
 }
 
 static void add_claim(struct resources *r, struct claim *claim)
@@ -323,6 +339,12 @@ static int choose_cpus(struct resources *r, const struct kernel_def *def,
 	if (free_cpus(r, online, &free) < 0 ||
 	    sum_nodes(r, blocks, n_blocks, &node_memory, &n_nodes) < 0)
 		return no_memory(error);
+	/* Where the memory is to be is what the CPUs are to be near to. */
+	for (size_t i = 0; def->memory_nodes && i < n_nodes; i++)
+		node_memory[i] = 0;
+	for (size_t i = 0; i < def->n_memory_nodes; i++)
+		if (def->memory_nodes[i].node < n_nodes)
+			node_memory[def->memory_nodes[i].node] = def->memory_nodes[i].bytes;
 	k = topology_choose(r->topology, free, def->cpu_count, node_memory, n_nodes, def->memory,
 			    ret);
 	if (k == -ENOSPC)
@@ -363,6 +385,62 @@ static uint64_t free_memory(const struct resources *r, const struct block *block
 	return limit / POPCORN_MEMORY_ALIGN * POPCORN_MEMORY_ALIGN;
 }
 
+/*
+ * How much of @node could be had at best: blocks that nobody has and that may go, less what other
+ * claims took, or may yet take, of them. With the lock.
+ */
+static uint64_t free_of_node(const struct resources *r, unsigned node, const struct block *blocks,
+			     size_t n_blocks)
+{
+	uint64_t free = 0, gone = 0;
+
+	for (size_t i = 0; i < n_blocks; i++)
+		if (blocks[i].node == node && block_rank(&blocks[i]) != ZONE_RANK_NONE)
+			free += r->block_size;
+	for (const struct claim *c = r->claims; c; c = c->next) {
+		const struct claim_node *part;
+
+		if (node >= c->n_by_node)
+			continue;
+		part = &c->by_node[node];
+		/* What is offline is not counted as free any more. */
+		gone += part->want > part->offlined ? part->want - part->offlined : part->contig;
+	}
+	return free > gone ? free - gone : 0;
+}
+
+static int check_node_memory(struct resources *r, const struct kernel_def *def,
+			     const struct block *blocks, size_t n_blocks,
+			     struct popcorn_error *error)
+{
+	_cleanup_bitmap_ hwloc_bitmap_t nodes = hwloc_bitmap_alloc();
+
+	if (!nodes)
+		return no_memory(error);
+	for (size_t i = 0; i < n_blocks; i++)
+		if (hwloc_bitmap_set(nodes, blocks[i].node) < 0)
+			return no_memory(error);
+	for (size_t i = 0; i < def->n_memory_nodes; i++) {
+		unsigned node = def->memory_nodes[i].node;
+		uint64_t limit, bytes = def->memory_nodes[i].bytes;
+
+		if (!hwloc_bitmap_isset(nodes, node))
+			return popcorn_error_set(
+				error, POPCORN_ERROR_NO_FREE_MEMORY,
+				"%s of the memory of node %u were asked for; nodes %s have memory",
+				SIZE_TEXT(bytes), node, LIST_TEXT(nodes));
+		limit = free_of_node(r, node, blocks, n_blocks);
+		if (bytes > limit)
+			return popcorn_error_set(
+				error, POPCORN_ERROR_NO_FREE_MEMORY,
+				"%s of the memory of node %u were asked for; the node can give %s "
+				"at best, in memory blocks of %s that are online and nobody "
+				"else's; ask for less of it, or stop a kernel",
+				SIZE_TEXT(bytes), node, SIZE_TEXT(limit), SIZE_TEXT(r->block_size));
+	}
+	return 0;
+}
+
 static int check_memory(struct resources *r, const struct kernel_def *def,
 			const struct block *blocks, size_t n_blocks, struct popcorn_error *error)
 {
@@ -384,6 +462,25 @@ static int check_memory(struct resources *r, const struct kernel_def *def,
 			"less, or stop a kernel or programs",
 			SIZE_TEXT(def->memory), SIZE_TEXT(online),
 			SIZE_TEXT(r->config->primary_memory), SIZE_TEXT(limit));
+	return check_node_memory(r, def, blocks, n_blocks, error);
+}
+
+/* Room to count in, and the wishes. Only of nodes that there are: check_node_memory(). */
+static int make_by_node(struct claim *claim, const struct kernel_def *def,
+			const struct block *blocks, size_t n_blocks)
+{
+	unsigned max = 0;
+
+	for (size_t i = 0; i < n_blocks; i++)
+		if (blocks[i].node > max)
+			max = blocks[i].node;
+	claim->by_node = calloc(max + 1, sizeof(*claim->by_node));
+	if (!claim->by_node)
+		return -ENOMEM;
+	claim->n_by_node = max + 1;
+	claim->is_by_node = def->memory_nodes;
+	for (size_t i = 0; i < def->n_memory_nodes; i++)
+		claim->by_node[def->memory_nodes[i].node].want = def->memory_nodes[i].bytes;
 	return 0;
 }
 
@@ -426,7 +523,7 @@ int resources_claim(struct resources *resources, const char *name, const struct 
 	claim->n_cpus = (size_t)hwloc_bitmap_weight(cpus);
 	claim->cpus = calloc(claim->n_cpus, sizeof(*claim->cpus));
 	claim->cpu_nodes = calloc(claim->n_cpus, sizeof(*claim->cpu_nodes));
-	if (!claim->cpus || !claim->cpu_nodes ||
+	if (!claim->cpus || !claim->cpu_nodes || make_by_node(claim, def, blocks, n_blocks) < 0 ||
 	    hwloc_bitmap_or(resources->busy_cpus, resources->busy_cpus, cpus) < 0)
 		return no_memory(error);
 	for (int cpu = hwloc_bitmap_first(cpus); cpu >= 0; cpu = hwloc_bitmap_next(cpus, cpu)) {
@@ -471,10 +568,23 @@ int claim_write_lease(struct claim *claim)
 		.n_blocks = claim->n_blocks,
 	};
 	_cleanup_bitmap_ hwloc_bitmap_t set = hwloc_bitmap_alloc();
-	_cleanup_free_ char *text = NULL;
+	_cleanup_free_ char *text = NULL, *nodes_text = NULL;
+	_cleanup_free_ struct node_memory *nodes = NULL;
+	size_t n_nodes = 0;
 
 	if (!set)
 		return -ENOMEM;
+	if (claim->is_by_node) {
+		nodes = calloc(claim->n_by_node, sizeof(*nodes));
+		if (!nodes)
+			return -ENOMEM;
+		for (size_t i = 0; i < claim->n_by_node; i++)
+			if (claim->by_node[i].want)
+				nodes[n_nodes++] =
+					(struct node_memory){ (unsigned)i, claim->by_node[i].want };
+		if (memory_nodes_to_text(nodes, n_nodes, &nodes_text) < 0)
+			return -ENOMEM;
+	}
 	for (size_t i = 0; i < claim->n_cpus; i++)
 		if (hwloc_bitmap_set(set, claim->cpus[i]) < 0)
 			return -ENOMEM;
@@ -483,7 +593,7 @@ int claim_write_lease(struct claim *claim)
 		return -ENOMEM;
 	}
 	claim->leased = true;
-	return lease_write(claim->resources->leases, claim->name, &lease, text);
+	return lease_write(claim->resources->leases, claim->name, &lease, text, nodes_text);
 }
 
 void claim_forget_block(struct claim *claim, size_t i)
@@ -520,8 +630,12 @@ int resources_give_back(struct resources *resources, struct claim *claim,
 		LOCK(resources);
 
 		claim->contig = 0;
+		for (size_t i = 0; i < claim->n_by_node; i++)
+			claim->by_node[i].contig = 0;
 	}
 	for (size_t i = claim->n_blocks; i-- > 0;) {
+		const unsigned node = claim->blocks[i].node;
+
 		k = block_online(resources->root, &claim->blocks[i]);
 		if (k < 0 && k != -ENOENT) { /* a block that was unplugged needs nothing */
 			hwloc_bitmap_set(failed, (unsigned)claim->blocks[i].index);
@@ -530,8 +644,9 @@ int resources_give_back(struct resources *resources, struct claim *claim,
 		}
 		claim_forget_block(claim, i);
 		LOCK(resources);
-		claim->offlined -= claim->offlined < resources->block_size ? claim->offlined
-									   : resources->block_size;
+		/* One that was only about to be taken was not counted. */
+		if (claim->offlined >= resources->block_size)
+			claim_count(claim, node, -(int64_t)resources->block_size, 0);
 	}
 	if (first) {
 		/* What is left is what a later try has to do. */
@@ -555,6 +670,8 @@ int resources_give_back(struct resources *resources, struct claim *claim,
 
 		/* It wants nothing any more: it must not count as promised. */
 		claim->memory = 0;
+		for (size_t i = 0; i < claim->n_by_node; i++)
+			claim->by_node[i] = (struct claim_node){ 0 };
 	}
 	return 0;
 }
@@ -598,6 +715,7 @@ static int recover_kernel(struct resources *r, const struct popcorn_status *stat
 	const uint32_t *cpus = (const void *)(uintptr_t)status->cpus;
 	_cleanup_(claim_freep) struct claim *claim = calloc(1, sizeof(*claim));
 	struct lease lease;
+	uint32_t max = 0;
 	int k;
 
 	if (!claim)
@@ -611,12 +729,19 @@ static int recover_kernel(struct resources *r, const struct popcorn_status *stat
 		return no_memory(error);
 	if (status->nr_cpus)
 		memcpy(claim->cpus, cpus, status->nr_cpus * sizeof(*cpus));
+	for (uint32_t i = 0; i < status->nr_ranges; i++)
+		if (ranges[i].node > max && ranges[i].node < NODES_MAX)
+			max = ranges[i].node;
+	claim->by_node = calloc((size_t)max + 1, sizeof(*claim->by_node));
+	if (!claim->by_node)
+		return no_memory(error);
+	claim->n_by_node = (size_t)max + 1;
 	for (uint32_t i = 0; i < status->nr_ranges; i++) {
+		const int64_t length = (int64_t)ranges[i].length;
+		const bool contig = ranges[i].kind == POPCORN_MEMORY_CONTIG;
+
 		claim->memory += ranges[i].length;
-		if (ranges[i].kind == POPCORN_MEMORY_CONTIG)
-			claim->contig += ranges[i].length;
-		else
-			claim->offlined += ranges[i].length;
+		claim_count(claim, ranges[i].node, contig ? 0 : length, contig ? length : 0);
 	}
 
 	k = lease_read(r->leases, claim->name, &lease, NULL);

@@ -25,6 +25,9 @@ static const uint64_t offline_limits[] = { 5 * USEC_PER_SEC, 15 * USEC_PER_SEC }
 /* Blocks that may be taken beyond what was asked for, to find a longer piece among them. */
 #define SPARE_BLOCKS_MAX 8
 
+/* Of memory that may come from every node. */
+#define ANY_NODE (-1)
+
 /* A piece of memory that lies together. */
 struct run {
 	uint64_t start, length;
@@ -91,6 +94,42 @@ static void report(const struct take *take)
 		take->operation->progress(take->operation->userdata, "reserve",
 					  PROGRESS_RESERVE * (part < 1 ? part : 1));
 }
+
+static uint64_t offlined_of(const struct take *take, int node)
+{
+	const struct claim *claim = take->claim;
+
+	return node == ANY_NODE ? claim->offlined : claim->by_node[node].offlined;
+}
+
+/* What was asked for: of the node, or all of it. */
+static uint64_t wanted_of(const struct take *take, int node)
+{
+	const struct claim *claim = take->claim;
+
+	return node == ANY_NODE ? claim->memory : claim->by_node[node].want;
+}
+
+static uint64_t missing_of(const struct take *take, int node)
+{
+	const struct claim *claim = take->claim;
+	uint64_t contig = node == ANY_NODE ? claim->contig : claim->by_node[node].contig;
+
+	return wanted_of(take, node) - offlined_of(take, node) - contig;
+}
+
+/* "512 MiB of memory", "512 MiB of the memory of node 1" */
+#define ASKED_TEXT_MAX 64
+static const char *asked_text(const struct take *take, int node, char buf[ASKED_TEXT_MAX])
+{
+	if (node == ANY_NODE)
+		snprintf(buf, ASKED_TEXT_MAX, "%s of memory", SIZE_TEXT(wanted_of(take, node)));
+	else
+		snprintf(buf, ASKED_TEXT_MAX, "%s of the memory of node %d",
+			 SIZE_TEXT(wanted_of(take, node)), node);
+	return buf;
+}
+#define ASKED_TEXT(take, node) asked_text((take), (node), (char[ASKED_TEXT_MAX]){ 0 })
 
 static size_t node_place(const struct take *take, unsigned node)
 {
@@ -242,7 +281,7 @@ static int take_block(struct take *take, const struct block *block, uint64_t lim
 	if (k == 0) {
 		LOCK(r);
 
-		claim->offlined += r->block_size;
+		claim_count(claim, block->node, (int64_t)r->block_size, 0);
 		return 0;
 	}
 	/* The lease still names the block until it is written next; that does no harm, it is online. */
@@ -285,8 +324,11 @@ static int compare_runs(const void *a, const void *b)
 	return x->start > y->start ? -1 : x->start < y->start;
 }
 
-/* The claim's blocks as pieces, longest first. Sorts the blocks, which have no order of their own. */
-static int find_runs(struct take *take, struct run **ret, size_t *ret_n)
+/*
+ * The claim's blocks on @node as pieces, longest first. Sorts the blocks, which have no order of
+ * their own.
+ */
+static int find_runs(struct take *take, int node, struct run **ret, size_t *ret_n)
 {
 	struct claim *claim = take->claim;
 	uint64_t size = take->resources->block_size;
@@ -300,6 +342,8 @@ static int find_runs(struct take *take, struct run **ret, size_t *ret_n)
 	for (size_t i = 0; i < claim->n_blocks; i++) {
 		const struct block *block = &claim->blocks[i];
 
+		if (node != ANY_NODE && block->node != (unsigned)node)
+			continue;
 		if (n && runs[n - 1].start + runs[n - 1].length == block->index * size &&
 		    runs[n - 1].node == block->node)
 			runs[n - 1].length += size;
@@ -313,11 +357,11 @@ static int find_runs(struct take *take, struct run **ret, size_t *ret_n)
 	return 0;
 }
 
-static int longest_run(struct take *take, uint64_t *ret)
+static int longest_run(struct take *take, int node, uint64_t *ret)
 {
 	_cleanup_free_ struct run *runs = NULL;
 	size_t n;
-	int k = find_runs(take, &runs, &n);
+	int k = find_runs(take, node, &runs, &n);
 
 	if (k < 0)
 		return k;
@@ -326,28 +370,27 @@ static int longest_run(struct take *take, uint64_t *ret)
 }
 
 /*
- * Takes blocks, best first, until the claim has @want bytes of them. @node < 0 = anywhere; then it
- * goes on for a few blocks more until a piece of @first bytes is among them.
+ * Takes blocks of @node, best first, until the claim has @want bytes of them there, and a few
+ * blocks more until a piece of @first bytes is among them (0 = it need not be).
  */
 static int gather(struct take *take, int node, uint64_t want, uint64_t first, size_t pass)
 {
-	struct claim *claim = take->claim;
 	unsigned spare = 0;
 
 	for (size_t i = 0; i < take->n_candidates; i++) {
 		const struct block *block = &take->candidates[i];
 		int k;
 
-		if (claim->offlined >= want) {
+		if (offlined_of(take, node) >= want) {
 			uint64_t longest;
 
-			k = longest_run(take, &longest);
+			k = longest_run(take, node, &longest);
 			if (k < 0)
 				return k;
 			if (longest >= first || spare++ >= SPARE_BLOCKS_MAX)
 				return 0;
 		}
-		if (node >= 0 && block->node != (unsigned)node)
+		if (node != ANY_NODE && block->node != (unsigned)node)
 			continue;
 		if (is_block_busy(take->resources, block->index)) /* ours, or another's */
 			continue;
@@ -364,16 +407,17 @@ static int gather(struct take *take, int node, uint64_t want, uint64_t first, si
 	return 0;
 }
 
-/* Brings blocks back that are more than @want, from the shortest pieces first. */
-static int trim(struct take *take, uint64_t want)
+/* Brings blocks of @node back that are more than @want, from the shortest pieces first. */
+static int trim(struct take *take, int node, uint64_t want)
 {
 	struct resources *r = take->resources;
 	struct claim *claim = take->claim;
 
-	while (claim->offlined > want) {
+	while (offlined_of(take, node) > want) {
 		_cleanup_free_ struct run *runs = NULL;
+		unsigned on;
 		size_t n, i;
-		int k = find_runs(take, &runs, &n);
+		int k = find_runs(take, node, &runs, &n);
 
 		if (k < 0)
 			return k;
@@ -387,18 +431,17 @@ static int trim(struct take *take, uint64_t want)
 						       "memory block %" PRIu64
 						       " can't be brought online again",
 						       claim->blocks[i].index);
+		on = claim->blocks[i].node;
 		claim_forget_block(claim, i);
 		LOCK(r);
-		claim->offlined -= r->block_size;
+		claim_count(claim, on, -(int64_t)r->block_size, 0);
 	}
 	return 0;
 }
 
 /* A node that is to give all, or nearly all, of its memory: processes' pages leave it first. */
-static void leave_full_nodes(const struct take *take, uint64_t want)
+static void leave_full_node(const struct take *take, unsigned node, uint64_t missing)
 {
-	uint64_t missing = want - take->claim->offlined;
-	unsigned node = take->nodes[0];
 	uint64_t sum = 0;
 
 	if (*take->resources->root || take->n_nodes < 2)
@@ -410,50 +453,66 @@ static void leave_full_nodes(const struct take *take, uint64_t want)
 		memory_leave_node(node);
 }
 
-/* Blocks as far as there are such; what is missing then is left to add_contig(). */
-static int take_blocks(struct take *take, uint64_t first)
+/* Each node that has CPUs of the kernel gives its share, as far as it can. */
+static int gather_shares(struct take *take, uint64_t want, size_t pass)
+{
+	struct claim *claim = take->claim;
+	uint64_t size = take->resources->block_size, share_end = 0;
+
+	for (size_t i = 0; i < take->n_nodes; i++) {
+		uint64_t cpus = 0;
+		int k;
+
+		for (size_t c = 0; c < claim->n_cpus; c++)
+			cpus += claim->cpu_nodes[c] == take->nodes[i];
+		if (cpus == 0)
+			break;
+		share_end += want / size * cpus / claim->n_cpus * size;
+		if (claim->offlined >= share_end || take->nodes[i] >= claim->n_by_node)
+			continue;
+		k = gather(take, (int)take->nodes[i],
+			   offlined_of(take, (int)take->nodes[i]) + share_end - claim->offlined, 0,
+			   pass);
+		if (k < 0)
+			return k;
+	}
+	return 0;
+}
+
+/*
+ * Blocks of @node as far as there are such; what is missing then is left to add_contig(). @first:
+ * so much is to be in one piece if possible, 0 = whatever pieces there are.
+ */
+static int take_blocks(struct take *take, int node, uint64_t first)
 {
 	struct resources *r = take->resources;
-	struct claim *claim = take->claim;
-	uint64_t want = claim->memory / r->block_size * r->block_size;
+	uint64_t want = wanted_of(take, node) / r->block_size * r->block_size;
 	uint64_t longest = 0;
 	int k;
 
 	if (want == 0)
 		return 0;
+	if (first > want)
+		first = want;
 	for (size_t pass = 0; pass < ARRAY_SIZE(offline_limits); pass++) {
-		uint64_t share_end = 0;
-
 		if (pass > 0) {
-			leave_full_nodes(take, want);
+			leave_full_node(take, node == ANY_NODE ? take->nodes[0] : (unsigned)node,
+					want - offlined_of(take, node));
 			memory_prepare(r->root, take->drop_caches);
 		}
-		k = find_candidates(take);
+		k = pass > 0 ? find_candidates(take) : 0;
+		if (k == 0 && pass == 0 && node == ANY_NODE)
+			k = gather_shares(take, want, pass);
+		if (k == 0)
+			k = gather(take, node, want, first, pass);
+		if (k == 0)
+			k = longest_run(take, node, &longest);
 		if (k < 0)
 			return k;
-		/* Each node that has CPUs of the kernel gives its share, as far as it can. */
-		for (size_t i = 0; pass == 0 && i < take->n_nodes; i++) {
-			uint64_t cpus = 0;
-
-			for (size_t c = 0; c < claim->n_cpus; c++)
-				cpus += claim->cpu_nodes[c] == take->nodes[i];
-			if (cpus == 0)
-				break;
-			share_end += want / r->block_size * cpus / claim->n_cpus * r->block_size;
-			k = gather(take, (int)take->nodes[i], share_end, 0, pass);
-			if (k < 0)
-				return k;
-		}
-		k = gather(take, -1, want, first < want ? first : want, pass);
-		if (k < 0)
-			return k;
-		k = longest_run(take, &longest);
-		if (k < 0)
-			return k;
-		if (claim->offlined >= want && longest >= (first < want ? first : want))
+		if (offlined_of(take, node) >= want && longest >= first)
 			break;
 	}
-	return trim(take, want);
+	return trim(take, node, want);
 }
 
 /* The driver's answer to one range. 1 = could not be evacuated. */
@@ -539,8 +598,8 @@ static int add_contig_in(struct take *take, uint64_t start, uint64_t end, uint64
 	return 1;
 }
 
-/* One piece anywhere. 1 = there is none. */
-static int add_contig_piece(struct take *take, uint64_t length)
+/* One piece of @node. 1 = there is none. */
+static int add_contig_piece(struct take *take, int node, uint64_t length)
 {
 	struct resources *r = take->resources;
 	uint64_t size = r->block_size;
@@ -560,11 +619,13 @@ static int add_contig_piece(struct take *take, uint64_t length)
 					break;
 				start -= size;
 			}
+			if (node != ANY_NODE && top->node != (unsigned)node)
+				continue;
 			k = add_contig_in(take, start, end, length, sure);
 			if (k == 0) {
 				LOCK(r);
 
-				take->claim->contig += length;
+				claim_count(take->claim, top->node, 0, (int64_t)length);
 			}
 			if (k <= 0)
 				return k;
@@ -573,35 +634,39 @@ static int add_contig_piece(struct take *take, uint64_t length)
 	return 1;
 }
 
-static int no_pieces(struct take *take, uint64_t piece)
+static void refused_text(const struct take *take, char *buf, size_t size)
 {
-	const struct claim *claim = take->claim;
-	uint64_t got = claim->offlined + claim->contig;
-	char refused[LIST_TEXT_MAX + 64] = "";
-
+	*buf = '\0';
 	if (!hwloc_bitmap_iszero(take->refused))
-		snprintf(refused, sizeof(refused), "; memory blocks %s would not go offline",
+		snprintf(buf, size, "; memory blocks %s would not go offline",
 			 LIST_TEXT(take->refused));
-	return popcorn_error_set(take->error, POPCORN_ERROR_MEMORY_BUSY,
-				 "%s of memory were asked for; %s were found, and no free piece of "
-				 "%s any more%s; ask "
-				 "for at most %s, or stop programs or kernels and try again",
-				 SIZE_TEXT(claim->memory), SIZE_TEXT(got), SIZE_TEXT(piece),
-				 refused, SIZE_TEXT(got));
 }
 
-/* @length bytes in as few pieces as can be found. */
-static int add_contig(struct take *take, uint64_t length)
+static int no_pieces(struct take *take, int node, uint64_t piece)
 {
+	uint64_t got = wanted_of(take, node) - missing_of(take, node);
+	char refused[LIST_TEXT_MAX + 64];
+
+	refused_text(take, refused, sizeof(refused));
+	return popcorn_error_set(take->error, POPCORN_ERROR_MEMORY_BUSY,
+				 "%s were asked for; %s were found, and no free piece of "
+				 "%s any more%s; ask "
+				 "for at most %s, or stop programs or kernels and try again",
+				 ASKED_TEXT(take, node), SIZE_TEXT(got), SIZE_TEXT(piece), refused,
+				 SIZE_TEXT(got));
+}
+
+/* What is missing of @node, in as few pieces as can be found. */
+static int add_contig(struct take *take, int node)
+{
+	uint64_t length = missing_of(take, node), piece = length;
 	uint64_t smallest = length < CONTIG_PIECE_MIN ? length : CONTIG_PIECE_MIN;
-	uint64_t piece = length;
+	int k = length ? find_candidates(take) : 0;
 
-	while (length) {
-		int k;
-
+	while (length && k >= 0) {
 		if (piece > length)
 			piece = length;
-		k = add_contig_piece(take, piece);
+		k = add_contig_piece(take, node, piece);
 		if (k < 0)
 			return k;
 		if (k == 0) {
@@ -610,110 +675,181 @@ static int add_contig(struct take *take, uint64_t length)
 			continue;
 		}
 		if (piece <= smallest || take->contig_tries >= CONTIG_TRIES)
-			return no_pieces(take, piece);
+			return no_pieces(take, node, piece);
 		piece = piece / 2 / POPCORN_MEMORY_ALIGN * POPCORN_MEMORY_ALIGN;
 		if (piece < smallest)
 			piece = smallest;
 	}
-	return 0;
+	return k < 0 ? k : 0;
 }
 
-static int no_first_piece(struct take *take, uint64_t first, uint64_t longest)
+/* @node: where the longest piece of @longest bytes is. */
+static int no_first_piece(struct take *take, int node, uint64_t first, uint64_t longest)
 {
-	char refused[LIST_TEXT_MAX + 64] = "";
+	char refused[LIST_TEXT_MAX + 64];
 
-	if (!hwloc_bitmap_iszero(take->refused))
-		snprintf(refused, sizeof(refused), "; memory blocks %s would not go offline",
-			 LIST_TEXT(take->refused));
+	refused_text(take, refused, sizeof(refused));
 	if (take->n_candidates == 0 && take->claim->offlined == 0)
 		return popcorn_error_set(
 			take->error, POPCORN_ERROR_NO_FREE_MEMORY,
-			"%s of memory were asked for; the primary has no memory block of which any "
+			"%s were asked for; the primary has no memory block of which any "
 			"could be taken",
-			SIZE_TEXT(take->claim->memory));
+			ASKED_TEXT(take, node));
 	return popcorn_error_set(take->error, POPCORN_ERROR_MEMORY_BUSY,
-				 "%s of memory were asked for, of which the kernel needs %s in one "
+				 "%s were asked for, of which the kernel needs %s in one "
 				 "piece; the longest "
 				 "piece that the primary lets go of has %s%s; stop programs or "
 				 "kernels and try again",
-				 SIZE_TEXT(take->claim->memory), SIZE_TEXT(first),
-				 SIZE_TEXT(longest), refused);
+				 ASKED_TEXT(take, node), SIZE_TEXT(first), SIZE_TEXT(longest),
+				 refused);
+}
+
+/* What the lease says is what is going to be taken. */
+static int lease_now(struct take *take)
+{
+	int k = claim_write_lease(take->claim);
+
+	if (k < 0)
+		return popcorn_error_set_errno(take->error, k,
+					       "can't write the lease of '%s' in %s",
+					       take->claim->name, take->resources->leases);
+	return 0;
+}
+
+/*
+ * The first range added carries the kernel and, if it can be, its initrd. If no piece of blocks is
+ * long enough for that, one across blocks of @node may be: it is added here. 1 = none is; then
+ * *@ret_longest is how long the longest one is.
+ */
+static int add_first(struct take *take, int node, uint64_t first, uint64_t *ret_longest)
+{
+	struct resources *r = take->resources;
+	const struct claim *claim = take->claim;
+	uint64_t want = wanted_of(take, node), longest, rest;
+	int k;
+
+	if (want < first) {
+		*ret_longest = want;
+		return 1;
+	}
+	k = longest_run(take, node, &longest);
+	if (k < 0)
+		return k;
+	if (longest >= first)
+		return 0;
+	if (longest && want - offlined_of(take, node) < first) {
+		k = trim(take, node, (want - first) / r->block_size * r->block_size);
+		if (k == 0)
+			k = lease_now(take);
+		if (k == 0)
+			k = longest_run(take, node, &longest);
+		if (k < 0)
+			return k;
+	}
+	/* Only what is online, which the gathered blocks are not any more. */
+	k = find_candidates(take);
+	if (k < 0)
+		return k;
+	/*
+	 * Without blocks at best all of it; else, and if that is not to be had, what the kernel
+	 * likes, then what it needs.
+	 */
+	rest = want - offlined_of(take, node);
+
+	const uint64_t pieces[] = { longest == 0 ? rest : 0, claim->wish < rest ? claim->wish : 0,
+				    first };
+
+	k = 1;
+	for (size_t i = 0; i < ARRAY_SIZE(pieces) && k == 1; i++)
+		if (pieces[i] >= first)
+			k = add_contig_piece(take, node, pieces[i]);
+	*ret_longest = longest;
+	return k;
+}
+
+/* The pieces of @node that blocks make. */
+static int add_runs(struct take *take, int node)
+{
+	_cleanup_free_ struct run *runs = NULL;
+	size_t n;
+	int k = find_runs(take, node, &runs, &n);
+
+	for (size_t i = 0; i < n && k == 0; i++) {
+		k = may_go_on(take);
+		if (k == 0)
+			k = add_memory(take, POPCORN_MEMORY_OFFLINE, runs[i].start, runs[i].length);
+	}
+	return k;
+}
+
+/* The nodes that memory is wanted of, those of the CPUs first; ANY_NODE for all of it. */
+static int find_parts(struct take *take, int **ret, size_t *ret_n)
+{
+	const struct claim *claim = take->claim;
+	int *parts = calloc(claim->n_by_node + 1, sizeof(*parts));
+	size_t n = 0;
+
+	if (!parts)
+		return no_memory(take->error);
+	if (!claim->is_by_node)
+		parts[n++] = ANY_NODE;
+	for (size_t i = 0; claim->is_by_node && i < take->n_nodes; i++)
+		if (take->nodes[i] < claim->n_by_node && claim->by_node[take->nodes[i]].want)
+			parts[n++] = (int)take->nodes[i];
+	*ret_n = n;
+	*ret = parts;
+	return 0;
 }
 
 static int take_memory(struct take *take)
 {
-	struct resources *r = take->resources;
 	struct claim *claim = take->claim;
-	_cleanup_free_ struct run *runs = NULL;
-	uint64_t first = claim->need ? claim->need : POPCORN_MEMORY_ALIGN;
-	size_t n;
-	int k;
+	uint64_t need = claim->need ? claim->need : POPCORN_MEMORY_ALIGN, longest = 0;
+	_cleanup_free_ int *parts = NULL;
+	size_t n = 0, first;
+	int longest_on = ANY_NODE, k;
 
-	k = take_blocks(take, claim->wish ? claim->wish : first);
+	k = find_candidates(take);
+	if (k == 0)
+		k = find_parts(take, &parts, &n);
 	if (k < 0)
 		return k;
-	/* What is going to be taken is complete: let the lease say exactly that. */
-	k = claim_write_lease(claim);
-	if (k < 0)
-		return popcorn_error_set_errno(take->error, k,
-					       "can't write the lease of '%s' in %s", claim->name,
-					       r->leases);
-	k = find_runs(take, &runs, &n);
-	if (k < 0)
-		return k;
-
-	/* For CONTIG: only what is online, which the gathered blocks are not any more. */
-	if (claim->offlined < claim->memory || n == 0 || runs[0].length < first) {
-		k = find_candidates(take);
-		if (k < 0)
-			return k;
-	}
-	/*
-	 * The first range added carries the kernel and its initrd. If no piece of blocks is long
-	 * enough for them, one across blocks may be.
-	 */
-	if ((n == 0 || runs[0].length < first) && claim->memory - claim->offlined < first && n) {
-		k = trim(take, (claim->memory - first) / r->block_size * r->block_size);
-		if (k == 0)
-			k = claim_write_lease(claim);
-		if (k < 0)
-			return popcorn_error_set_errno(take->error, k,
-						       "memory can't be given back");
-		free(runs);
-		runs = NULL;
-		k = find_runs(take, &runs, &n);
-		if (k == 0)
-			k = find_candidates(take);
-		if (k < 0)
-			return k;
-	}
-	if (n == 0 || runs[0].length < first) {
-		/*
-		 * Added before all others. Without blocks at best all of it; else, and if that is
-		 * not to be had, what the kernel likes, then what it needs.
-		 */
-		uint64_t rest = claim->memory - claim->offlined;
-		const uint64_t pieces[] = { n == 0 ? rest : 0, claim->wish < rest ? claim->wish : 0,
-					    first };
-
-		k = 1;
-		for (size_t i = 0; i < ARRAY_SIZE(pieces) && k == 1; i++)
-			if (pieces[i] >= first)
-				k = add_contig_piece(take, pieces[i]);
-		if (k < 0)
-			return k;
-		if (k == 1)
-			return no_first_piece(take, first, n ? runs[0].length : 0);
-	}
+	/* The kernel is to lie near its CPUs, if its memory there is enough for it. */
+	for (first = 0; first < n && wanted_of(take, parts[first]) < need; first++)
+		;
 	for (size_t i = 0; i < n; i++) {
-		k = may_go_on(take);
-		if (k < 0)
-			return k;
-		k = add_memory(take, POPCORN_MEMORY_OFFLINE, runs[i].start, runs[i].length);
+		k = take_blocks(take, parts[i], i != first ? 0 : claim->wish ? claim->wish : need);
 		if (k < 0)
 			return k;
 	}
-	return add_contig(take, claim->memory - claim->offlined - claim->contig);
+	/* What is going to be taken is complete: let the lease say exactly that. */
+	k = lease_now(take);
+	if (k < 0)
+		return k;
+
+	for (k = 1, first = 0; first < n; first++) {
+		uint64_t here;
+
+		k = add_first(take, parts[first], need, &here);
+		if (k <= 0)
+			break;
+		if (first == 0 || here > longest) {
+			longest = here;
+			longest_on = parts[first];
+		}
+	}
+	if (k < 0)
+		return k;
+	if (k == 1)
+		return no_first_piece(take, longest_on, need, longest);
+	/* Before those of the other nodes. */
+	k = add_runs(take, parts[first]);
+	for (size_t i = 0; i < n && k == 0; i++)
+		if (i != first)
+			k = add_runs(take, parts[i]);
+	for (size_t i = 0; i < n && k == 0; i++)
+		k = add_contig(take, parts[i]);
+	return k;
 }
 
 static int take_cpus(struct take *take)

@@ -59,7 +59,7 @@ _popcornctl() {
 	done
 
 	case $verb in
-	boot) options='--cpus --memory --kernel --initrd --append --restart --timeout --no-wait' ;;
+	boot) options='--cpus --memory --memory-nodes --kernel --initrd --append --restart --timeout --no-wait' ;;
 	stop) options='--timeout --no-wait' ;;
 	kill | release | cancel) options='--no-wait' ;;
 	log) options='--follow --kernel --lines' ;;
@@ -99,7 +99,7 @@ _popcornctl() {
 		mapfile -t COMPREPLY < <(compgen -W '256M 512M 1G 2G 4G' -- "$cur")
 		return
 		;;
-	boot:--cpus | boot:--append | boot:--timeout | stop:--timeout) return ;;
+	boot:--cpus | boot:--memory-nodes | boot:--append | boot:--timeout | stop:--timeout) return ;;
 	log:-n | log:--lines | status:-n | status:--lines) return ;;
 	show:-p | show:--property)
 		words=$(popcornctl show ${COMP_WORDS[i + 1]:+"${COMP_WORDS[i + 1]}"} 2>/dev/null |

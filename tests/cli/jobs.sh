@@ -34,6 +34,10 @@ is 'boot: kernel, made absolute' "$(popcornctl show all -p Image)" "Image=$work/
 is 'boot: initrd' "$(popcornctl show all -p Initrd)" Initrd=/tmp/i
 is 'boot: appended text is joined' "$(popcornctl show all -p CommandLine)" 'CommandLine=a=1 b="x y"'
 is 'boot: restart' "$(popcornctl show all -p Restart)" Restart=on-failure
+run popcornctl boot nodes -q --memory-nodes 1:512M,3:0x200000
+is 'boot: memory by node' "$code $(popcornctl show nodes -p MemoryRanges)" "\
+0 MemoryRanges=4294967296 536870912 1
+MemoryRanges=4831838208 2097152 3"
 run popcornctl boot db0
 is 'boot: name taken: exit code' $code 1
 like 'boot: name taken: said' "$err" '^popcornctl: boot db0: a kernel of this name exists.*\(NameTaken\)$'

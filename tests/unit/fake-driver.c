@@ -11,6 +11,8 @@
 #include "util.h"
 
 int fake_step(struct fake *fake, bool *ret_after);
+void fake_lock(struct fake *fake);
+void fake_die(struct fake *fake);
 void fake_cpus_changed(struct fake *fake);
 
 /*
@@ -101,21 +103,24 @@ static void set_state(struct fake *fake, struct fake_kernel *kernel, enum popcor
 	int step_ = fake_step((fake), &after_); \
 	if (step_ < 0)                          \
 		return step_;                   \
-	pthread_mutex_lock(&(fake)->lock)
+	fake_lock(fake)
 
 #define DONE(fake, result)                           \
 	do {                                         \
 		int result_ = (result);              \
-		pthread_mutex_unlock(&(fake)->lock); \
 		if (after_)                          \
-			_exit(FAKE_CRASHED);         \
+			fake_die(fake);              \
+		pthread_mutex_unlock(&(fake)->lock); \
 		return result_;                      \
 	} while (0)
 
 static int do_info(struct driver *driver, struct popcorn_info *ret)
 {
 	struct fake *fake = fake_of(driver);
+	uint32_t n = 0;
 
+	for (unsigned i = 0; i < FAKE_KERNELS_MAX; i++)
+		n += fake->kernels[i].used;
 	*ret = (struct popcorn_info){
 		.size = sizeof(*ret),
 		.abi_version = POPCORN_ABI_VERSION,
@@ -123,6 +128,7 @@ static int do_info(struct driver *driver, struct popcorn_info *ret)
 		.tsc_khz = 2000000,
 		.low_size = 32768,
 		.low_free = fake->low_free,
+		.nr_kernels = n,
 		.phys_bits = 46,
 	};
 	return 0;

@@ -266,23 +266,49 @@ void fake_free(struct fake *fake)
 	munmap(fake, sizeof(*fake));
 }
 
+/* Of this process: whoever comes after it finds the machine as it was at that moment. */
+static bool dying;
+
+/* Not any more while this process dies, so that no thread leaves something half done. */
+void fake_lock(struct fake *fake);
+void fake_lock(struct fake *fake)
+{
+	pthread_mutex_lock(&fake->lock);
+	while (dying) {
+		pthread_mutex_unlock(&fake->lock);
+		pause();
+		pthread_mutex_lock(&fake->lock);
+	}
+}
+
+/* With the lock. */
+void fake_die(struct fake *fake);
+void fake_die(struct fake *fake)
+{
+	dying = true;
+	pthread_mutex_unlock(&fake->lock);
+	_exit(FAKE_CRASHED);
+}
+
 /* Counts a step that can go wrong. 0 = go on; *@ret_after: die when it is done. */
 int fake_step(struct fake *fake, bool *ret_after);
 int fake_step(struct fake *fake, bool *ret_after)
 {
 	bool now;
 
-	pthread_mutex_lock(&fake->lock);
-	now = ++fake->step == fake->step_at;
-	pthread_mutex_unlock(&fake->lock);
 	*ret_after = false;
+	fake_lock(fake);
+	now = ++fake->step == fake->step_at;
+	if (now && fake->mode == FAKE_CRASH_BEFORE)
+		fake_die(fake);
+	pthread_mutex_unlock(&fake->lock);
 	if (!now)
 		return 0;
 	switch (fake->mode) {
 	case FAKE_FAIL:
 		return -fake->fail_errno;
 	case FAKE_CRASH_BEFORE:
-		_exit(FAKE_CRASHED);
+		break;
 	case FAKE_CRASH_AFTER:
 		*ret_after = true;
 		break;
@@ -362,11 +388,11 @@ int __wrap_sysfs_write(const char *root, const char *value, const char *path)
 	r = fake_step(fake, &after);
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&fake->lock);
+	fake_lock(fake);
 	r = set_block(fake, block, value);
-	pthread_mutex_unlock(&fake->lock);
 	if (after)
-		_exit(FAKE_CRASHED);
+		fake_die(fake);
+	pthread_mutex_unlock(&fake->lock);
 	return r;
 }
 
@@ -384,20 +410,22 @@ int __wrap_sysfs_write_interruptible(const char *root, const char *value, const 
 }
 
 int __real_lease_write(const char *folder, const char *name, const struct lease *lease,
-		       const char *cpus);
+		       const char *cpus, const char *memory_nodes);
 int __wrap_lease_write(const char *folder, const char *name, const struct lease *lease,
-		       const char *cpus);
+		       const char *cpus, const char *memory_nodes);
 int __wrap_lease_write(const char *folder, const char *name, const struct lease *lease,
-		       const char *cpus)
+		       const char *cpus, const char *memory_nodes)
 {
 	bool after;
 	int r = fake_step(the_fake, &after);
 
 	if (r < 0)
 		return r;
-	r = __real_lease_write(folder, name, lease, cpus);
-	if (after)
-		_exit(FAKE_CRASHED);
+	r = __real_lease_write(folder, name, lease, cpus, memory_nodes);
+	if (after) {
+		fake_lock(the_fake);
+		fake_die(the_fake);
+	}
 	return r;
 }
 

@@ -35,6 +35,7 @@
 
 #define MAX_KERNELS 16
 #define MAX_CPUS 64
+#define MAX_NODES 8
 #define MAX_HISTORY 64
 #define MAX_CONSOLES 8
 #define STEP_USEC 3000
@@ -61,6 +62,11 @@ struct kernel {
 	uint32_t cpus[MAX_CPUS];
 	size_t n_cpus;
 	uint64_t memory, boot_time, timeout;
+	struct {
+		uint32_t node;
+		uint64_t bytes;
+	} nodes[MAX_NODES];
+	size_t n_nodes;
 	char *image, *initrd, *command_line, *restart;
 	const char *version;
 	size_t n_steps;
@@ -316,6 +322,31 @@ static void parse_cpus(struct kernel *kernel, const char *list)
 	}
 }
 
+static int read_memory_nodes(sd_bus_message *m, struct kernel *kernel)
+{
+	int r;
+
+	kernel->n_nodes = 0;
+	r = sd_bus_message_enter_container(m, 'v', "a(ut)");
+	if (r >= 0)
+		r = sd_bus_message_enter_container(m, 'a', "(ut)");
+	while (r >= 0 && kernel->n_nodes < MAX_NODES) {
+		r = sd_bus_message_read(m, "(ut)", &kernel->nodes[kernel->n_nodes].node,
+					&kernel->nodes[kernel->n_nodes].bytes);
+		if (r <= 0)
+			break;
+		kernel->n_nodes++;
+	}
+	if (r >= 0)
+		r = sd_bus_message_exit_container(m);
+	if (r >= 0)
+		r = sd_bus_message_exit_container(m);
+	kernel->memory = 0;
+	for (size_t i = 0; i < kernel->n_nodes; i++)
+		kernel->memory += kernel->nodes[i].bytes;
+	return r;
+}
+
 static int read_options(sd_bus_message *m, struct kernel *kernel)
 {
 	int r;
@@ -353,6 +384,8 @@ static int read_options(sd_bus_message *m, struct kernel *kernel)
 				kernel->cpus[kernel->n_cpus] = kernel->n_cpus + 1;
 		} else if (strcmp(option, "Memory") == 0) {
 			r = sd_bus_message_read(m, "v", "t", &kernel->memory);
+		} else if (strcmp(option, "MemoryNodes") == 0) {
+			r = read_memory_nodes(m, kernel);
 		} else if (strcmp(option, "Timeout") == 0) {
 			r = sd_bus_message_read(m, "v", "t", &kernel->timeout);
 		} else {
@@ -673,6 +706,17 @@ static int get_kernel(sd_bus *b, const char *path, const char *interface, const 
 						   kernel->n_cpus * sizeof(uint32_t));
 	if (strcmp(property, "Memory") == 0)
 		return sd_bus_message_append(reply, "t", kernel->memory);
+	if (strcmp(property, "MemoryRanges") == 0 && kernel->n_nodes) {
+		uint64_t start = MEMORY_START;
+
+		r = sd_bus_message_open_container(reply, 'a', "(ttu)");
+		for (size_t i = 0; i < kernel->n_nodes && r >= 0; i++) {
+			r = sd_bus_message_append(reply, "(ttu)", start, kernel->nodes[i].bytes,
+						  kernel->nodes[i].node);
+			start += kernel->nodes[i].bytes;
+		}
+		return r < 0 ? r : sd_bus_message_close_container(reply);
+	}
 	if (strcmp(property, "MemoryRanges") == 0)
 		return kernel->memory ? sd_bus_message_append(reply, "a(ttu)", 1, MEMORY_START,
 							      kernel->memory, 0)

@@ -388,10 +388,31 @@ START_TEST(test_kernel_file)
 	ck_assert_uint_eq(def->cpu_count, 4);
 	def = kernel_def_free(def);
 
+	put("memory_nodes = \"1:64M,0:128M\"; memory = \"192M\";");
+	ck_assert_msg(kernel_def_load(config, folder, "db0", &def, &error) == 0, "%s", error.text);
+	ck_assert_int_eq(kernel_def_copy(def, &copy), 0);
+	def = kernel_def_free(def);
+	ck_assert_uint_eq(copy->memory, 192 * MIB);
+	ck_assert_uint_eq(copy->n_memory_nodes, 2);
+	ck_assert_uint_eq(copy->memory_nodes[0].node, 0);
+	ck_assert_uint_eq(copy->memory_nodes[0].bytes, 128 * MIB);
+	ck_assert_uint_eq(copy->memory_nodes[1].node, 1);
+	ck_assert_uint_eq(copy->memory_nodes[1].bytes, 64 * MIB);
+	copy = kernel_def_free(copy);
+	put("memory_nodes = \"3:64M\";");
+	ck_assert_int_eq(kernel_def_load(config, folder, "db0", &def, &error), 0);
+	ck_assert_uint_eq(def->memory, 64 * MIB);
+	def = kernel_def_free(def);
+	put("memory = \"64M\"; memory_nodes = \"0:64M,1:64M\";");
+	ck_assert_int_eq(kernel_def_load(config, folder, "db0", &def, &error), -EINVAL);
+	ck_assert_int_eq(error.id, POPCORN_ERROR_CONFIG);
+	ck_assert_ptr_nonnull(strstr(error.text, "memory is 64 MiB"));
+
 	static const char *const wrong[] = {
-		"cpus = 0;",	   "cpus = 5000;",	    "cpus = 1.5;",
-		"restart = true;", "restart = \"always\";", "heartbeat = 3;",
-		"image = \"x\";",  "boot_timeout = 0;"
+		"memory_nodes = 3;", "memory_nodes = \"\";",  "memory_nodes = \"0:64M,0:64M\";",
+		"cpus = 0;",	     "cpus = 5000;",	      "cpus = 1.5;",
+		"restart = true;",   "restart = \"always\";", "heartbeat = 3;",
+		"image = \"x\";",    "boot_timeout = 0;"
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
 		put(wrong[i]);
@@ -401,6 +422,67 @@ START_TEST(test_kernel_file)
 		ck_assert_ptr_nonnull(strstr(error.text, ".conf:1: "));
 	}
 	config_free(config);
+}
+END_TEST
+
+START_TEST(test_memory_nodes)
+{
+	static const char *const wrong[] = {
+		"",
+		",",
+		"0",
+		"0:",
+		":64M",
+		"0:64M,",
+		",0:64M",
+		"0:64M,,1:64M",
+		"0:64M 1:64M",
+		"x:64M",
+		"-1:64M",
+		"+1:64M",
+		" 1:64M",
+		"0:1M",
+		"0:0",
+		"0:64M;1:64M",
+		"1024:64M",
+		"99999999999999999999:64M",
+		"0x1:64M",
+		"0:64M:1",
+	};
+	const struct node_memory twice[] = { { 1, 64 * MIB }, { 1, 64 * MIB } };
+	const struct node_memory odd[] = { { 1, MIB } };
+	const struct node_memory far[] = { { 1024, 64 * MIB } };
+	struct kernel_def def = { .memory = 5 };
+	struct node_memory *nodes;
+	char many[8192] = "";
+	char *text;
+	size_t n;
+
+	ck_assert_int_eq(parse_memory_nodes("1:1G,1023:64M", &nodes, &n, &error), 0);
+	ck_assert_uint_eq(n, 2);
+	ck_assert_uint_eq(nodes[1].node, 1023);
+	ck_assert_int_eq(kernel_def_set_memory_nodes(&def, nodes, n, &error), 0);
+	ck_assert_uint_eq(def.memory, 1088 * MIB);
+	ck_assert_int_eq(memory_nodes_to_text(nodes, n, &text), 0);
+	ck_assert_str_eq(text, "1:1073741824,1023:67108864");
+	free(text);
+	free(nodes);
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		error = (struct popcorn_error){ 0 };
+		ck_assert_msg(parse_memory_nodes(wrong[i], &nodes, &n, &error) < 0, "%s", wrong[i]);
+		ck_assert_int_eq(error.id, POPCORN_ERROR_MEMORY_INVALID);
+	}
+	/* More parts than there can be nodes. */
+	for (int i = 0; i < 1025; i++)
+		sprintf(many + strlen(many), "%s0:2M", i ? "," : "");
+	ck_assert_int_lt(parse_memory_nodes(many, &nodes, &n, &error), 0);
+	/* What is refused changes nothing. */
+	ck_assert_int_lt(kernel_def_set_memory_nodes(&def, twice, 2, &error), 0);
+	ck_assert_int_lt(kernel_def_set_memory_nodes(&def, odd, 1, &error), 0);
+	ck_assert_int_lt(kernel_def_set_memory_nodes(&def, far, 1, &error), 0);
+	ck_assert_uint_eq(def.memory, 1088 * MIB);
+	ck_assert_int_eq(kernel_def_set_memory_nodes(&def, NULL, 0, &error), 0);
+	ck_assert_ptr_null(def.memory_nodes);
 }
 END_TEST
 
@@ -419,6 +501,7 @@ int main(void)
 	tcase_add_test(tc, test_cpus);
 	tcase_add_test(tc, test_names);
 	tcase_add_test(tc, test_kernel_file);
+	tcase_add_test(tc, test_memory_nodes);
 	suite_add_tcase(suite, tc);
 	return run_suite(suite);
 }

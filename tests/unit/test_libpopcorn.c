@@ -188,6 +188,8 @@ START_TEST(test_options)
 	struct popcorn_boot_options *options = popcorn_boot_options_new();
 	struct popcorn_kernel *kernel;
 	struct popcorn_job *job;
+	uint64_t start, length;
+	uint32_t node;
 
 	ck_assert_int_eq(popcorn_boot_options_set_cpus(options, ""), -EINVAL);
 	ck_assert_int_eq(popcorn_boot_options_set_cpus(options, NULL), -EINVAL);
@@ -217,6 +219,21 @@ START_TEST(test_options)
 	ck_assert_str_eq(popcorn_kernel_get_initrd(kernel), "/i");
 	ck_assert_str_eq(popcorn_kernel_get_command_line(kernel), "a b");
 	ck_assert_str_eq(popcorn_kernel_get_restart(kernel), "on-failure");
+	popcorn_kernel_free(kernel);
+	popcorn_boot_options_free(options);
+	put_away("opt");
+
+	options = popcorn_boot_options_new();
+	ck_assert_int_eq(popcorn_boot_options_add_memory_node(options, 3, 2ULL << 20), 0);
+	ck_assert_int_eq(popcorn_boot_options_add_memory_node(options, 1, 4ULL << 20), 0);
+	ck_assert_int_eq(popcorn_boot(popcorn, "opt", options, &job), 0);
+	ck_assert_int_eq(popcorn_job_wait(job, -1, NULL, NULL), 0);
+	popcorn_job_free(job);
+	ck_assert_int_eq(popcorn_get_kernel(popcorn, "opt", &kernel), 0);
+	ck_assert_int_eq(popcorn_kernel_get_memory_range(kernel, 1, &start, &length, &node), 1);
+	ck_assert_uint_eq(length, 4ULL << 20);
+	ck_assert_uint_eq(node, 1);
+	ck_assert_uint_eq(popcorn_kernel_get_memory(kernel), 6ULL << 20);
 	popcorn_kernel_free(kernel);
 	popcorn_boot_options_free(options);
 	put_away("opt");

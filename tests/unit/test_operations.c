@@ -424,6 +424,19 @@ START_TEST(test_bad_files)
 
 	def.memory = 32 * MIB;
 	check_refused(POPCORN_ERROR_MEMORY_TOO_SMALL, "needs");
+	/* By node none is large enough, though all together are. */
+	struct node_memory parts[] = { { 0, 32 * MIB }, { 1, 32 * MIB } };
+
+	def.memory = 64 * MIB;
+	def.memory_nodes = parts;
+	def.n_memory_nodes = 2;
+	error = (struct popcorn_error){ 0 };
+	ck_assert_int_lt(boot_check(&config, &def, NULL, &error), 0);
+	ck_assert_int_eq(error.id, POPCORN_ERROR_MEMORY_TOO_SMALL);
+	ck_assert_ptr_nonnull(
+		strstr(error.text, "32 MiB of memory were asked for of any one node"));
+	def.memory_nodes = NULL;
+	def.n_memory_nodes = 0;
 	def.memory = MEMORY;
 
 	memset(long_line, 'x', sizeof(long_line));

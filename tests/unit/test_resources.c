@@ -2,6 +2,7 @@
 /* Choosing, taking and giving back, on the fake machine. */
 #include <check.h>
 #include <errno.h>
+#include <linux/kernel-page-flags.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -10,7 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "facts.h"
 #include "fake.h"
+#include "machine.h"
+#include "memory.h"
 #include "operations.h"
 #include "resources.h"
 #include "run.h"
@@ -57,12 +61,20 @@ static void teardown(void)
 	fake_free(fake);
 }
 
-static struct claim *claim(const char *name, const char *cpus, unsigned count, uint64_t memory)
+static struct claim *claim_of(const char *name, const char *cpus, unsigned count, uint64_t memory,
+			      const char *nodes)
 {
 	struct kernel_def def = { .cpu_count = count, .memory = memory };
+	struct node_memory *parts;
 	struct claim *c = NULL;
+	size_t n;
 
 	error = (struct popcorn_error){ 0 };
+	if (nodes) {
+		ck_assert_int_eq(parse_memory_nodes(nodes, &parts, &n, &error), 0);
+		ck_assert_int_eq(kernel_def_set_memory_nodes(&def, parts, n, &error), 0);
+		free(parts);
+	}
 	if (cpus)
 		ck_assert_int_eq(parse_cpus(cpus, &def.cpus, NULL), 0);
 	if (resources_claim(resources, name, &def, &c, &error) < 0) {
@@ -70,7 +82,19 @@ static struct claim *claim(const char *name, const char *cpus, unsigned count, u
 		ck_assert_int_ne(error.id, POPCORN_ERROR_NONE);
 	}
 	hwloc_bitmap_free(def.cpus);
+	free(def.memory_nodes);
 	return c;
+}
+
+static struct claim *claim(const char *name, const char *cpus, unsigned count, uint64_t memory)
+{
+	return claim_of(name, cpus, count, memory, NULL);
+}
+
+static struct claim *claim_nodes(const char *name, const char *cpus, unsigned count,
+				 const char *nodes)
+{
+	return claim_of(name, cpus, count, 0, nodes);
 }
 
 static void refused(const char *cpus, unsigned count, uint64_t memory, enum popcorn_error_id id,
@@ -238,6 +262,322 @@ START_TEST(test_nodes)
 	give_back(b, fd_b);
 	give_back(a, fd_a);
 	fake_check_whole(fake);
+}
+END_TEST
+
+static void found(void *userdata, const char *name, uint32_t id, struct claim *c)
+{
+	(void)userdata, (void)id;
+	ck_assert_ptr_nonnull(fake_kernel(fake, name));
+	n_found++;
+	found_claim = c;
+}
+
+/* Bytes of a node that the kernel has, of all kinds. */
+static uint64_t has_of(const char *name, unsigned node)
+{
+	const struct fake_kernel *kernel = fake_kernel(fake, name);
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < kernel->n_ranges; i++)
+		if (kernel->ranges[i].node == node)
+			sum += kernel->ranges[i].length;
+	return sum;
+}
+
+static void refused_nodes(const char *nodes, const char *text)
+{
+	ck_assert_ptr_null(claim_nodes("no", "3", 0, nodes));
+	ck_assert_msg(error.id == POPCORN_ERROR_NO_FREE_MEMORY, "%s", error.text);
+	ck_assert_msg(strstr(error.text, text) != NULL, "'%s' is not in '%s'", text, error.text);
+}
+
+START_TEST(test_memory_by_node)
+{
+	struct image_partition partition;
+	struct claim *a, *b;
+	char lease[PATH_MAX + 32];
+	void *text;
+	size_t size;
+	int fd, fd_b;
+
+	teardown();
+	start(8, 1, 16, 2); /* per node 4 CPUs and 8 blocks */
+	/* Not where the CPUs are, and not even a whole number of blocks. */
+	a = claim_nodes("a", "1-2", 0, "0:130M,1:384M");
+	ck_assert_msg(take(a, "a", &fd) == 0, "%s", error.text);
+	ck_assert_uint_eq(has_of("a", 0), 130 * MIB);
+	ck_assert_uint_eq(has_of("a", 1), 384 * MIB);
+	ck_assert_uint_eq(fake_taken(fake), 514 * MIB);
+	/* The kernel lies where its CPUs are. */
+	ck_assert_uint_eq(fake_kernel(fake, "a")->ranges[0].node, 0);
+	ck_assert_int_eq(claim_partition(a, fd, &partition, &error), 0);
+	ck_assert_uint_eq(partition.n_nodes, 2);
+	ck_assert_uint_eq(partition.distances[1], 21);
+	snprintf(lease, sizeof(lease), "%s/run/leases/a", fake->root);
+	ck_assert_int_eq(read_file(lease, 1 << 20, &text, &size), 0);
+	ck_assert_ptr_nonnull(strstr(text, "memory_nodes = \"0:136314880,1:402653184\";"));
+	free(text);
+
+	/* Node 1 has five blocks left, of node 0 (whose block 0 never goes) 7 less one and 2 MiB. */
+	refused_nodes("1:768M", "768 MiB of the memory of node 1 were asked for; the node can give "
+				"640 MiB");
+	refused_nodes("0:768M", "node 0 were asked for; the node can give 766 MiB");
+	refused_nodes("0:128M,2:2M", "node 2 were asked for; nodes 0-1 have memory");
+	/* What is promised and not taken yet counts as well. */
+	b = claim_nodes("b", NULL, 1, "1:640M");
+	ck_assert_ptr_nonnull(b);
+	ck_assert_str_eq(cpus_of(b), "7");
+	refused_nodes("1:2M", "the node can give 0");
+	ck_assert_msg(take(b, "b", &fd_b) == 0, "%s", error.text);
+	ck_assert_uint_eq(has_of("b", 1), 640 * MIB);
+	refused_nodes("1:2M", "the node can give 0");
+	give_back(b, fd_b);
+	give_back(a, fd);
+	fake_check_whole(fake);
+
+	/* CPUs near the memory; it may be of all nodes. */
+	a = claim_nodes("a", NULL, 2, "0:128M");
+	ck_assert_str_eq(cpus_of(a), "2-3");
+	claim_free(a);
+	a = claim_nodes("a", NULL, 2, "1:896M,0:128M");
+	ck_assert_msg(take(a, "a", &fd) == 0, "%s", error.text);
+	ck_assert_uint_eq(has_of("a", 1), 896 * MIB);
+	ck_assert_uint_eq(has_of("a", 0), 128 * MIB);
+	give_back(a, fd);
+	fake_check_whole(fake);
+}
+END_TEST
+
+START_TEST(test_memory_by_node_of_four)
+{
+	struct fake_kernel *kernel;
+	char run[PATH_MAX + 8];
+	struct claim *a;
+	int fd;
+
+	teardown();
+	start(16, 2, 32, 4); /* per node 4 CPUs and 8 blocks */
+	/* The same of each node; the kernel on the node with most of its CPUs. */
+	a = claim_nodes("a", "5,8-10", 0, "0:256M,1:256M,2:256M,3:256M");
+	claim_need_first(a, 200 * MIB, 256 * MIB);
+	ck_assert_msg(take(a, "a", &fd) == 0, "%s", error.text);
+	kernel = fake_kernel(fake, "a");
+	ck_assert_uint_eq(kernel->n_ranges, 4);
+	ck_assert_uint_eq(kernel->ranges[0].node, 2);
+	ck_assert_uint_eq(kernel->ranges[0].length, 256 * MIB);
+	for (unsigned node = 0; node < 4; node++)
+		ck_assert_uint_eq(has_of("a", node), 256 * MIB);
+	/* Another popcornd counts the same. */
+	claim_free(a);
+	resources_free(resources);
+	snprintf(run, sizeof(run), "%s/run", fake->root);
+	ck_assert_int_eq(resources_new(&config, driver, fake->root, run, &resources, &error), 0);
+	ck_assert_int_eq(resources_recover(resources, found, NULL, &error), 0);
+	refused_nodes("3:896M", "the node can give 768 MiB");
+	give_back(found_claim, fd);
+	fake_check_whole(fake);
+
+	/* Too little near the CPUs for the kernel: it lies on the nearest node that has enough. */
+	a = claim_nodes("a", "12", 0, "3:64M,0:256M,2:256M");
+	claim_need_first(a, 200 * MIB, 0);
+	ck_assert_msg(take(a, "a", &fd) == 0, "%s", error.text);
+	kernel = fake_kernel(fake, "a");
+	ck_assert_uint_eq(kernel->ranges[0].node, 2);
+	ck_assert_uint_eq(kernel->ranges[0].length, 256 * MIB);
+	ck_assert_uint_eq(has_of("a", 3), 64 * MIB);
+	ck_assert_uint_eq(has_of("a", 0), 256 * MIB);
+	ck_assert_uint_eq(fake_taken(fake), 576 * MIB);
+	give_back(a, fd);
+	fake_check_whole(fake);
+
+	/* Enough near the CPUs, but in too small pieces: the next node carries the kernel. */
+	for (unsigned i = 24; i < 32; i++)
+		if (i % 2 == 0) {
+			fake->blocks[i].refuse = EINVAL;
+			fake->blocks[i].refusals = UINT_MAX;
+		}
+	/* 4 places for 256 MiB, twice 5 for 200 MiB. */
+	fake->contig_refusals = 14;
+	a = claim_nodes("a", "12", 0, "1:256M,3:256M");
+	claim_need_first(a, 200 * MIB, 0);
+	ck_assert_msg(take(a, "a", &fd) == 0, "%s", error.text);
+	kernel = fake_kernel(fake, "a");
+	ck_assert_uint_eq(kernel->ranges[0].node, 1);
+	ck_assert_uint_ge(kernel->ranges[0].length, 200 * MIB);
+	ck_assert_uint_eq(has_of("a", 1), 256 * MIB);
+	ck_assert_uint_eq(has_of("a", 3), 256 * MIB);
+	give_back(a, fd);
+	fake_check_whole(fake);
+}
+END_TEST
+
+START_TEST(test_memory_of_a_node_busy)
+{
+	struct claim *a;
+	int fd;
+
+	teardown();
+	start(8, 1, 16, 2);
+	for (unsigned i = 8; i < 16; i++) {
+		fake->blocks[i].refuse = EBUSY;
+		fake->blocks[i].refusals = UINT_MAX;
+	}
+	/* Pieces of it, if its blocks don't go; none of the other node's. */
+	a = claim_nodes("a", "1", 0, "0:128M,1:256M");
+	ck_assert_msg(take(a, "a", &fd) == 0, "%s", error.text);
+	ck_assert_uint_eq(has_of("a", 0), 128 * MIB);
+	ck_assert_uint_eq(has_of("a", 1), 256 * MIB);
+	give_back(a, fd);
+	fake_check_whole(fake);
+
+	/* All or nothing, though the other node has plenty. */
+	fake->contig_refusals = UINT_MAX;
+	a = claim_nodes("a", "1", 0, "0:128M,1:256M");
+	ck_assert_int_eq(take(a, "a", &fd), -EBUSY);
+	ck_assert_int_eq(error.id, POPCORN_ERROR_MEMORY_BUSY);
+	ck_assert_msg(strstr(error.text, "256 MiB of the memory of node 1 were asked for; 0") !=
+			      NULL,
+		      "%s", error.text);
+	ck_assert_ptr_nonnull(strstr(error.text, "8-15"));
+	give_back(a, fd);
+	fake_check_whole(fake);
+
+	/* Some of it. */
+	fake->blocks[12].refusals = 0;
+	a = claim_nodes("a", "1", 0, "0:128M,1:256M");
+	ck_assert_int_eq(take(a, "a", &fd), -EBUSY);
+	ck_assert_msg(strstr(error.text, "node 1 were asked for; 128 MiB were found") != NULL, "%s",
+		      error.text);
+	give_back(a, fd);
+	fake_check_whole(fake);
+
+	/* No piece that is long enough for the kernel: the longest one is told, and where. */
+	fake->blocks[10].refusals = 0;
+	a = claim_nodes("a", "5", 0, "1:256M");
+	claim_need_first(a, 200 * MIB, 0);
+	ck_assert_int_eq(take(a, "a", &fd), -EBUSY);
+	ck_assert_msg(strstr(error.text, "256 MiB of the memory of node 1 were asked for, of which "
+					 "the kernel needs 200 MiB in one piece") != NULL,
+		      "%s", error.text);
+	give_back(a, fd);
+	fake_check_whole(fake);
+
+	/* Each step may fail. */
+	fake->contig_refusals = 0;
+	for (unsigned step = 1;; step++) {
+		int k;
+
+		fake->step = 0;
+		a = claim_nodes("a", "1", 0, "0:130M,1:256M");
+		ck_assert_ptr_nonnull(a);
+		uint32_t id;
+
+		ck_assert_int_eq(driver->ops->create(driver, "a", &id, &fd), 0);
+		fake->step = 0;
+		fake->step_at = step;
+		k = resources_take(resources, a, fd, &operation, &error);
+		fake->step_at = 0;
+		if (k == 0) {
+			ck_assert_uint_eq(has_of("a", 0), 130 * MIB);
+			ck_assert_uint_eq(has_of("a", 1), 256 * MIB);
+		}
+		give_back(a, fd);
+		fake_check_whole(fake);
+		/* A step that failed may have been made good by another one. */
+		if (k == 0 && fake->step < step)
+			break;
+	}
+}
+END_TEST
+
+static struct machine *machine(void)
+{
+	struct machine *m;
+
+	error = (struct popcorn_error){ 0 };
+	ck_assert_msg(resources_machine(resources, &m, &error) == 0, "%s", error.text);
+	return m;
+}
+
+START_TEST(test_facts)
+{
+	/* The flags of all pages of 16 blocks; in the third block of node 1 one can't be moved. */
+	const size_t pages = 16 * FAKE_BLOCK_SIZE / PAGE_SIZE_BYTES;
+	uint64_t *flags = calloc(pages, sizeof(*flags));
+	struct share *shares;
+	struct machine *m;
+	struct claim *a, *b;
+	uint32_t cpu;
+	size_t n;
+	int fd;
+
+	teardown();
+	start(8, 1, 16, 2); /* per node 4 CPUs and 8 blocks */
+	for (size_t i = 0; i < pages; i++)
+		flags[i] = UINT64_C(1) << KPF_BUDDY;
+	flags[10 * FAKE_BLOCK_SIZE / PAGE_SIZE_BYTES + 5] = UINT64_C(1) << KPF_SLAB;
+	fake_write_file(fake, "/proc/kpageflags", flags, pages * sizeof(*flags));
+	fake->online[3] = false;
+	fake_refresh(fake);
+	m = machine();
+	ck_assert(m->live);
+	ck_assert_uint_eq(m->block_size, FAKE_BLOCK_SIZE);
+	ck_assert_uint_eq(m->n_domains[LEVEL_NODE], 2);
+	ck_assert_uint_eq(m->nodes[0].memory, 8 * FAKE_BLOCK_SIZE);
+	/* Block 0 never goes. */
+	ck_assert_uint_eq(m->nodes[0].takeable, 7 * FAKE_BLOCK_SIZE);
+	ck_assert_uint_eq(m->nodes[1].takeable, 7 * FAKE_BLOCK_SIZE);
+	ck_assert_uint_eq(m->max_kernels, FAKE_KERNELS_MAX);
+	machine_free(m);
+
+	a = claim_nodes("a", "6-7", 0, "0:130M,1:256M");
+	b = claim("b", "4", 0, 256 * MIB);
+	ck_assert_msg(take(a, "a", &fd) == 0, "%s", error.text);
+	/* What is lent is as takeable as before; only what nobody lent is offline. */
+	m = machine();
+	ck_assert_uint_eq(m->nodes[0].memory, 8 * FAKE_BLOCK_SIZE);
+	ck_assert_uint_eq(m->nodes[0].takeable, 7 * FAKE_BLOCK_SIZE);
+	ck_assert_uint_eq(m->nodes[1].takeable, 7 * FAKE_BLOCK_SIZE);
+	ck_assert_uint_eq(m->max_kernels, FAKE_KERNELS_MAX);
+	for (unsigned os = 0; os < 8; os++) {
+		cpu = machine_find_cpu(m, os);
+		/* What was never seen online is not known at all. */
+		if (cpu == UNKNOWN) {
+			ck_assert_uint_eq(os, 3);
+			continue;
+		}
+		ck_assert_int_eq(m->cpus[cpu].state, os == 3 ? CPU_OFFLINE : CPU_USABLE);
+		if (os != 3)
+			ck_assert_uint_eq(m->cpus[cpu].in[LEVEL_NODE], os / 4);
+	}
+	machine_free(m);
+	ck_assert_int_eq(resources_shares(resources, &shares, &n), 0);
+	ck_assert_uint_eq(n, 2);
+	for (size_t i = 0; i < n; i++) {
+		const struct share *s = &shares[i];
+
+		if (strcmp(s->name, "a") == 0) {
+			ck_assert_int_eq(hwloc_bitmap_weight(s->cpus), 2);
+			ck_assert_uint_eq(s->n_memory, 2);
+			ck_assert_uint_eq(s->memory[0].bytes, 130 * MIB);
+			ck_assert_uint_eq(s->memory[1].bytes, 256 * MIB);
+		} else {
+			/* Not taken yet: where its CPU is. */
+			ck_assert(hwloc_bitmap_isset(s->cpus, 4));
+			ck_assert_uint_eq(s->n_memory, 1);
+			ck_assert_uint_eq(s->memory[0].node, 1);
+			ck_assert_uint_eq(s->memory[0].bytes, 256 * MIB);
+		}
+	}
+	shares_free(shares, n);
+	claim_free(b);
+	give_back(a, fd);
+	ck_assert_int_eq(resources_shares(resources, &shares, &n), 0);
+	ck_assert_uint_eq(n, 0);
+	shares_free(shares, n);
+	fake_check_whole(fake);
+	free(flags);
 }
 END_TEST
 
@@ -595,14 +935,6 @@ START_TEST(test_4096_cpus)
 }
 END_TEST
 
-static void found(void *userdata, const char *name, uint32_t id, struct claim *c)
-{
-	(void)userdata, (void)id;
-	ck_assert_ptr_nonnull(fake_kernel(fake, name));
-	n_found++;
-	found_claim = c;
-}
-
 START_TEST(test_lent_nodes_after_restart)
 {
 	struct image_partition partition;
@@ -752,6 +1084,10 @@ int main(void)
 	tcase_add_test(tc, test_refused_memory);
 	tcase_add_test(tc, test_chosen_cpus);
 	tcase_add_test(tc, test_nodes);
+	tcase_add_test(tc, test_memory_by_node);
+	tcase_add_test(tc, test_memory_by_node_of_four);
+	tcase_add_test(tc, test_memory_of_a_node_busy);
+	tcase_add_test(tc, test_facts);
 	tcase_add_test(tc, test_lent_cpus_after_restart);
 	tcase_add_test(tc, test_lent_nodes_after_restart);
 	tcase_add_test(tc, test_blocks);
