@@ -305,7 +305,7 @@ START_TEST(test_lease)
 
 	ck_assert_int_eq(lease_read(root, "db0", &read, &error), -ENOENT);
 	ck_assert_int_eq(error.id, POPCORN_ERROR_NONE);
-	ck_assert_int_eq(lease_write(root, "db0", &lease, "2-3"), 0);
+	ck_assert_int_eq(lease_write(root, "db0", &lease, "2-3", "3:1,4:2"), 0);
 	ck_assert_int_eq(lease_read(root, "db0", &read, &error), 0);
 	ck_assert_uint_eq(read.memory, lease.memory);
 	ck_assert_uint_eq(read.n_blocks, 2);
@@ -315,14 +315,14 @@ START_TEST(test_lease)
 	ck_assert_uint_eq(read.blocks[1].index, 1ULL << 40);
 	lease_done(&read);
 	lease.n_blocks = 0;
-	ck_assert_int_eq(lease_write(root, "db0", &lease, ""), 0);
+	ck_assert_int_eq(lease_write(root, "db0", &lease, "", NULL), 0);
 	ck_assert_int_eq(lease_read(root, "db0", &read, &error), 0);
 	ck_assert_uint_eq(read.n_blocks, 0);
 	lease_done(&read);
-	ck_assert_int_eq(lease_write("/nonexistent", "db0", &lease, ""), -ENOENT);
+	ck_assert_int_eq(lease_write("/nonexistent", "db0", &lease, "", NULL), -ENOENT);
 	/* The old one stays if the new one can't be written: here its place is taken. */
 	ck_assert_int_eq(make_folders(path_of("/.db0/x"), 0700), 0);
-	ck_assert_int_eq(lease_write(root, "db0", &lease, ""), -EISDIR);
+	ck_assert_int_eq(lease_write(root, "db0", &lease, "", NULL), -EISDIR);
 	ck_assert_int_eq(lease_read(root, "db0", &read, &error), 0);
 	lease_done(&read);
 	ck_assert_int_eq(lease_remove(root, "db0"), 0);
