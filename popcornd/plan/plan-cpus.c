@@ -244,7 +244,8 @@ static void plan_primary(struct planner *p)
 	const struct policy_primary *primary = &p->policy->primary;
 	const struct machine *m = p->machine;
 
-	p->owner[p->boot] = OWNER_PRIMARY;
+	if (m->cpus[p->boot].state != CPU_OFFLINE)
+		p->owner[p->boot] = OWNER_PRIMARY;
 	/* One that is not there can't be lent either. */
 	for (uint32_t cpu = 0; p->input->primary_cpus && cpu < m->n_cpus; cpu++)
 		if (p->owner[cpu] == OWNER_FREE &&
@@ -427,12 +428,12 @@ static void check_list_siblings(struct planner *p, uint32_t index, size_t which,
 		text_set(p, &problem->owner, "%s",
 			 other == OWNER_FREE ? "the primary" : OWNER_TEXT(p, other));
 		text_set(p, &problem->available,
-			 "%s %s threads of the same cores, and not in the list%s", CPUS_TEXT(there),
-			 hwloc_bitmap_weight(there) == 1 ? "is one of the" : "are",
+			 "%s %s to the same cores, and would not go with it%s", CPUS_TEXT(there),
+			 hwloc_bitmap_weight(there) == 1 ? "belongs" : "belong",
 			 homeless ? "; of others nobody knows the core" : "");
 		text_set(p, &problem->suggestion,
-			 "add %s to the list, or write smt = \"apart\" if two kernels may share a "
-			 "core",
+			 "put %s into the same list, or write smt = \"apart\" if two kernels may "
+			 "share a core",
 			 CPUS_TEXT(there));
 	}
 	suggest(p, problem, "smt", "apart");

@@ -981,8 +981,11 @@ static int read_settings(struct memory *mem, struct setting *settings)
 static bool helps(struct memory *mem, const struct setting *settings, uint32_t index)
 {
 	struct solution s;
-	bool good = solve(mem, settings, &s) == 0 && s.failures[index].kind == FAILURE_NONE;
+	int r = solve(mem, settings, &s);
+	bool good = r == 0 && s.failures[index].kind == FAILURE_NONE;
 
+	if (r < 0)
+		mem->p->no_memory = true;
 	for (size_t i = 0; good && i < mem->p->policy->n_groups; i++)
 		if (settings[index].memory == MEMORY_EQUAL && settings[i].memory == MEMORY_EQUAL)
 			good = s.failures[i].kind == FAILURE_NONE;
