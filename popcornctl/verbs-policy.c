@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* policy: the files that say how machines are divided. No popcornd is needed: anybody can read them. */
+/*
+ * policy: the files that say how machines are divided. No popcornd is needed: anybody can read them.
+ * Only those of another machine come from its popcornd.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <systemd/sd-bus.h>
 #include <unistd.h>
 
 #include "config-build.h"
@@ -11,6 +15,9 @@
 #include "policy.h"
 #include "popcornctl.h"
 #include "util.h"
+
+#define BUS_NAME "org.popcornlinux.Popcorn1"
+#define BUS_PATH "/org/popcornlinux/Popcorn1"
 
 #define FOLDERS_MAX 16
 
@@ -32,6 +39,102 @@ const char *const *policy_folders(void)
 	return folders;
 }
 
+/* Asks popcornd on another machine. */
+static int call(struct popcorn *popcorn, const char *method, const char *name,
+		sd_bus_message **ret_reply, struct popcorn_error *error)
+{
+	_cleanup_(sd_bus_error_free) sd_bus_error bus_error = SD_BUS_ERROR_NULL;
+
+	if (sd_bus_call_method(popcorn_get_bus(popcorn), BUS_NAME, BUS_PATH, BUS_NAME ".Manager",
+			       method, &bus_error, ret_reply, name ? "s" : "", name) >= 0)
+		return 0;
+	/* Other names than ours are of the bus: there is no popcornd. */
+	if (!bus_error.name ||
+	    strncmp(bus_error.name, POPCORN_ERROR_PREFIX, strlen(POPCORN_ERROR_PREFIX)) != 0)
+		return popcorn_error_set(error, POPCORN_ERROR_NO_DAEMON, NULL);
+	return popcorn_error_set(error, popcorn_error_from_name(bus_error.name), "%s",
+				 bus_error.message);
+}
+
+static int not_understood(struct popcorn_error *error)
+{
+	return popcorn_error_set(error, POPCORN_ERROR_FAILED,
+				 "popcornd's answer was not understood; install matching versions");
+}
+
+/* policy_find() here, or there if there is a connection. */
+static int find(struct popcorn *popcorn, const char *name, char **ret_path, char **ret_text,
+		size_t *ret_size, struct popcorn_error *error)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	const char *path, *text;
+	int r;
+
+	if (!popcorn)
+		return policy_find(policy_folders(), name, ret_path, ret_text, ret_size, error);
+	r = call(popcorn, "GetPolicy", name, &reply, error);
+	if (r < 0)
+		return r;
+	if (sd_bus_message_read(reply, "ss", &path, &text) < 0)
+		return not_understood(error);
+	*ret_path = xstrdup(path);
+	*ret_text = xstrdup(text);
+	*ret_size = strlen(text);
+	return 0;
+}
+
+static struct json *entry_json(const char *name, const char *path, const char *description,
+			       bool valid)
+{
+	struct json *row = json_new_object();
+
+	json_set(row, "name", json_new_string(name));
+	json_set(row, "path", json_new_string(path));
+	json_set(row, "valid", json_new_bool(valid));
+	json_set(row, valid ? "description" : "error", json_new_string(description));
+	return row;
+}
+
+static int list_there(struct popcorn *popcorn, struct json *rows, struct popcorn_error *error)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	const char *name, *path, *description;
+	int r, valid;
+
+	r = call(popcorn, "ListPolicies", NULL, &reply, error);
+	if (r < 0)
+		return r;
+	r = sd_bus_message_enter_container(reply, 'a', "(sssb)");
+	while (r >= 0 &&
+	       (r = sd_bus_message_read(reply, "(sssb)", &name, &path, &description, &valid)) > 0)
+		json_append(rows, entry_json(name, path, description, valid));
+	return r < 0 ? not_understood(error) : 0;
+}
+
+static int list_here(struct json *rows, struct popcorn_error *error)
+{
+	struct policy_entry *entries;
+	size_t n;
+	int r;
+
+	r = policy_list(policy_folders(), &entries, &n, error);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++)
+		json_append(rows, json_set(entry_json(entries[i].name, entries[i].path,
+						      entries[i].description, entries[i].valid),
+					   "overrides", json_new_bool(entries[i].overrides)));
+	policy_entries_free(entries, n);
+	return 0;
+}
+
+static bool is_true(const struct json *row, const char *key)
+{
+	const struct json *value = json_get(row, key);
+
+	return value && value->boolean;
+}
+
 static bool is_below(const struct json *row, const char *folder)
 {
 	return strncmp(json_get_string(row, "path"), folder, strlen(folder)) == 0;
@@ -39,8 +142,8 @@ static bool is_below(const struct json *row, const char *folder)
 
 static char *text_kind(const struct json *row)
 {
-	return xstrdup(!json_get(row, "valid")->boolean		     ? "broken"
-		       : json_get(row, "overrides")->boolean	     ? "changed"
+	return xstrdup(!is_true(row, "valid")			     ? "broken"
+		       : is_true(row, "overrides")		     ? "changed"
 		       : is_below(row, POPCORN_CONFDIR "/policies/") ? "own"
 		       : is_below(row, POPCORN_DATADIR "/policies/") ? "shipped"
 								     : "");
@@ -48,55 +151,27 @@ static char *text_kind(const struct json *row)
 
 static const char *color_kind(const struct json *row)
 {
-	return json_get(row, "valid")->boolean ? NULL : "red";
-}
-
-static int policy_list_all(const struct arguments *arguments, struct json **ret)
-{
-	struct json *rows = json_new_array();
-	struct popcorn_error error = { 0 };
-	struct policy_entry *entries;
-	size_t n;
-
-	if (policy_list(policy_folders(), &entries, &n, &error) < 0) {
-		json_free(rows);
-		return complain_error("policy list", &error);
-	}
-	for (size_t i = 0; i < n; i++) {
-		struct json *row = json_new_object();
-
-		json_set(row, "name", json_new_string(entries[i].name));
-		json_set(row, "path", json_new_string(entries[i].path));
-		json_set(row, "valid", json_new_bool(entries[i].valid));
-		json_set(row, "overrides", json_new_bool(entries[i].overrides));
-		json_set(row, entries[i].valid ? "description" : "error",
-			 json_new_string(entries[i].description));
-		json_append(rows, row);
-	}
-	policy_entries_free(entries, n);
-	*ret = rows;
-	return EXIT_DONE;
+	return is_true(row, "valid") ? NULL : "red";
 }
 
 static char *text_description(const struct json *row)
 {
-	return xstrdup(
-		json_get_string(row, json_get(row, "valid")->boolean ? "description" : "error"));
+	return xstrdup(json_get_string(row, is_true(row, "valid") ? "description" : "error"));
 }
 
-static int command_list(const struct arguments *arguments, char **names, size_t n)
+static int command_list(struct popcorn *popcorn, const struct arguments *arguments, char **names,
+			size_t n)
 {
 	static const struct column columns[] = {
 		{ .header = "NAME", .key = "name" },
 		{ .header = "KIND", .text = text_kind, .color = color_kind },
 		{ .header = "DESCRIPTION", .text = text_description, .may_shrink = true },
 	};
-	_cleanup_(json_freep) struct json *rows = NULL;
-	int code;
+	_cleanup_(json_freep) struct json *rows = json_new_array();
+	struct popcorn_error error = { 0 };
 
-	code = policy_list_all(arguments, &rows);
-	if (code != EXIT_DONE)
-		return code;
+	if ((popcorn ? list_there(popcorn, rows, &error) : list_here(rows, &error)) < 0)
+		return complain_error("policy list", &error);
 	if (arguments->json != JSON_OFF) {
 		json_print(rows, arguments->json, stdout);
 		return EXIT_DONE;
@@ -112,14 +187,15 @@ static int command_list(const struct arguments *arguments, char **names, size_t 
 	return EXIT_DONE;
 }
 
-static int command_show(const struct arguments *arguments, char **names, size_t n)
+static int command_show(struct popcorn *popcorn, const struct arguments *arguments, char **names,
+			size_t n)
 {
 	_cleanup_free_ char *what = xasprintf("policy show %s", names[0]);
 	_cleanup_free_ char *path = NULL, *text = NULL;
 	struct popcorn_error error = { 0 };
 	size_t size;
 
-	if (policy_find(policy_folders(), names[0], &path, &text, &size, &error) < 0)
+	if (find(popcorn, names[0], &path, &text, &size, &error) < 0)
 		return complain_error(what, &error);
 	if (arguments->json != JSON_OFF) {
 		_cleanup_(json_freep) struct json *json = json_new_object();
@@ -151,7 +227,8 @@ static int command_show(const struct arguments *arguments, char **names, size_t 
 }
 
 /* Says of a policy whether it is right. */
-static int verify(const struct arguments *arguments, const char *name, struct json *results)
+static int verify(struct popcorn *popcorn, const struct arguments *arguments, const char *name,
+		  struct json *results)
 {
 	_cleanup_free_ char *what = xasprintf("policy verify %s", name);
 	_cleanup_free_ char *path = NULL, *text = NULL;
@@ -161,7 +238,7 @@ static int verify(const struct arguments *arguments, const char *name, struct js
 	size_t size;
 	int r;
 
-	r = policy_find(policy_folders(), name, &path, &text, &size, &error);
+	r = find(popcorn, name, &path, &text, &size, &error);
 	if (r == 0)
 		r = policy_parse(path, text, size, &policy, &error);
 	policy_free(policy);
@@ -179,20 +256,21 @@ static int verify(const struct arguments *arguments, const char *name, struct js
 }
 
 /* Without names, all of them. */
-static int command_verify(const struct arguments *arguments, char **names, size_t n)
+static int command_verify(struct popcorn *popcorn, const struct arguments *arguments, char **names,
+			  size_t n)
 {
-	_cleanup_(json_freep) struct json *results = json_new_array(), *all = NULL;
+	_cleanup_(json_freep) struct json *results = json_new_array(), *all = json_new_array();
+	struct popcorn_error error = { 0 };
 	int code, first = EXIT_DONE;
 
 	if (n == 0) {
-		code = policy_list_all(arguments, &all);
-		if (code != EXIT_DONE)
-			return code;
+		if ((popcorn ? list_there(popcorn, all, &error) : list_here(all, &error)) < 0)
+			return complain_error("policy verify", &error);
 		n = all->n;
 	}
 	for (size_t i = 0; i < n; i++) {
-		code = verify(arguments, all ? json_get_string(all->items[i], "name") : names[i],
-			      results);
+		code = verify(popcorn, arguments,
+			      all->n ? json_get_string(all->items[i], "name") : names[i], results);
 		if (first == EXIT_DONE)
 			first = code;
 	}
@@ -204,7 +282,8 @@ static int command_verify(const struct arguments *arguments, char **names, size_
 static const struct command {
 	const char *name;
 	size_t min, max;
-	int (*run)(const struct arguments *arguments, char **names, size_t n);
+	int (*run)(struct popcorn *popcorn, const struct arguments *arguments, char **names,
+		   size_t n);
 } commands[] = {
 	{ "list", 0, 0, command_list },
 	{ "show", 1, 1, command_show },
@@ -219,41 +298,44 @@ static const struct command *find_command(const char *name)
 	return NULL;
 }
 
+/* What is wrong with the command line is said before anybody is connected to. */
+static int check(const struct arguments *arguments, const struct command **ret, bool say)
+{
+	const char *name = arguments->n_names ? arguments->names[0] : "list";
+	_cleanup_free_ char *what = xasprintf("policy %s", name);
+	const struct command *command = find_command(name);
+	size_t n = arguments->n_names ? arguments->n_names - 1 : 0;
+
+	if (command && n >= command->min && n <= command->max) {
+		*ret = command;
+		return 0;
+	}
+	if (!say)
+		return -EINVAL;
+	if (!command)
+		complain("policy", "there is no command '%s'; see 'popcornctl policy --help'",
+			 name);
+	else if (n < command->min)
+		complain(what, "the name of a policy is missing; see 'popcornctl policy --help'");
+	else
+		complain(what, "'%s' is too much; see 'popcornctl policy --help'",
+			 arguments->names[1 + command->max]);
+	return -EINVAL;
+}
+
 bool policy_is_local(const struct arguments *arguments)
 {
-	return true;
+	const struct command *command;
+
+	return !arguments->host || check(arguments, &command, false) < 0;
 }
 
 int verb_policy(struct popcorn *popcorn, const struct arguments *arguments)
 {
-	const char *name = arguments->n_names ? arguments->names[0] : "list";
-	const struct command *command = find_command(name);
-	size_t n = arguments->n_names ? arguments->n_names - 1 : 0;
+	const struct command *command;
 
-	if (!command) {
-		complain("policy", "there is no command '%s'; see 'popcornctl policy --help'",
-			 name);
+	if (check(arguments, &command, true) < 0)
 		return EXIT_USAGE;
-	}
-	if (n < command->min || n > command->max) {
-		_cleanup_free_ char *what = xasprintf("policy %s", name);
-
-		if (n < command->min)
-			complain(what, "the name of a policy is missing; see 'popcornctl policy "
-				       "--help'");
-		else
-			complain(what, "'%s' is too much; see 'popcornctl policy --help'",
-				 arguments->names[1 + command->max]);
-		return EXIT_USAGE;
-	}
-	if (arguments->host) {
-		_cleanup_free_ char *what = xasprintf("policy %s", name);
-
-		complain(what,
-			 "policies of another machine can't be read in this version; run "
-			 "popcornctl there: ssh %s popcornctl policy %s (NotSupported)",
-			 arguments->host, name);
-		return EXIT_FAILED;
-	}
-	return command->run(arguments, arguments->names + 1, n);
+	return command->run(popcorn, arguments, arguments->names + 1,
+			    arguments->n_names ? arguments->n_names - 1 : 0);
 }

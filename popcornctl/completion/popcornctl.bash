@@ -2,16 +2,23 @@
 # shellcheck shell=bash
 # Completion of popcornctl(1) for bash.
 
-# Names of kernels, from the machine that the line is about. $1: states that are wanted, "" for all.
-__popcornctl_kernels() {
-	local host=() i name state _
+# What this shows of the machine that the line is about.
+__popcornctl_ask() {
+	local host=() i
 
 	for ((i = 1; i + 1 < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		-H | --host) host=(-H "${COMP_WORDS[i + 1]}") ;;
 		esac
 	done
-	popcornctl "${host[@]}" list --no-legend 2>/dev/null </dev/null |
+	popcornctl "${host[@]}" "$@" --no-legend 2>/dev/null </dev/null
+}
+
+# Names of kernels. $1: states that are wanted, "" for all.
+__popcornctl_kernels() {
+	local name state _
+
+	__popcornctl_ask list |
 		while read -r name _ state _; do
 			[[ -n $1 && " $1 " != *" $state "* ]] || printf '%s\n' "$name"
 		done
@@ -28,11 +35,10 @@ __popcornctl_definitions() {
 	done
 }
 
-# Names of policies, which lie on this machine.
 __popcornctl_policies() {
 	local name _
 
-	popcornctl policy list --no-legend 2>/dev/null </dev/null |
+	__popcornctl_ask policy list |
 		while read -r name _; do
 			printf '%s\n' "$name"
 		done

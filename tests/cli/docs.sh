@@ -77,6 +77,12 @@ is 'completion: options' "$(complete_line boot --re)" '--restart'
 is 'completion: values' "$(complete_line boot db0 --restart '')" 'no on-failure'
 is 'completion: JSON' "$(complete_line list --json = sh)" 'short'
 is 'completion: after --json=' "$(complete_line --json = short sta)" 'status'
+mkdir "$work/policies"
+touch "$work/policies/there.conf"
+daemon_stop
+FAKE_POLICIES=$work/policies daemon_start --demo
+ln -s "$source_root/tests/cli/fake-ssh" "$work/bin/ssh"
+is 'completion: policies of another machine' "$(complete_line -H me@there policy show '')" 'there'
 is 'completion: properties' "$(complete_line show db0 -p Cp)" 'Cpus'
 export POPCORN_POLICY_PATH=$source_root/policies
 is 'completion: policy' "$(complete_line policy '')" 'list show verify'

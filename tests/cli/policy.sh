@@ -42,7 +42,7 @@ is '--quiet: no totals' "$out" "$(head -n 4 <<<"$table")"
 run popcornctl policy list --json
 ok 'list --json: valid' jq -e . "$work/out"
 is 'list --json: of a good one' "$(jq -c '.[0]' "$work/out")" \
-	"{\"name\":\"one\",\"path\":\"$work/own/one.conf\",\"valid\":true,\"overrides\":true,\"description\":\"D\"}"
+	"{\"name\":\"one\",\"path\":\"$work/own/one.conf\",\"valid\":true,\"description\":\"D\",\"overrides\":true}"
 is 'list --json: of a broken one' "$(jq -c '.[1] | keys' "$work/out")" '["error","name","overrides","path","valid"]'
 
 run popcornctl policy show two
@@ -120,9 +120,38 @@ for words in 'frob' 'show' 'show a b' 'list a'; do
 done
 run popcornctl policy --help
 is 'help: all commands' "$(sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' <<<"$out" | paste -sd' ')" 'list show verify'
+
+# Those of another machine come from its popcornd; nothing of this one is looked at.
+ln -s "$source_root/tests/cli/fake-ssh" "$work/bin/ssh"
+bus_start
 run popcornctl -H me@there policy list
-is '-H: exit code' $code 1
-like '-H: said' "$err" 'policies of another machine.*ssh me@there popcornctl policy list \(NotSupported\)$'
+is '-H: no popcornd there' "$code $out$err" \
+	"1 popcornctl: policy list: popcornd can't be reached: systemctl status popcornd (NoDaemon)"
+run popcornctl -H me@there policy frob
+is '-H: mistakes come first' "$code $(grep -c "no command 'frob'" <<<"$err")" '2 1'
+mkdir "$work/there"
+echo "$good" >"$work/there/remote.conf"
+echo 'groups = ();' >"$work/there/wrong.conf"
+export FAKE_POLICIES=$work/there
+daemon_start
+run popcornctl -H me@there policy list
+is '-H: list' "$code $out" "0 \
+NAME   KIND   DESCRIPTION
+remote -      D
+wrong  broken $work/there/wrong.conf:1: groups: is empty; write groups = ( { name = \"…\"; … } );
+
+2 policies."
+run popcornctl -H me@there policy show remote --no-legend
+is '-H: show' "$code $out" "0 $good"
+run popcornctl -H me@there policy show one
+is '-H: show: not there' "$code $(grep -c '(NoSuchPolicy)$' <<<"$err")" '3 1'
+run popcornctl -H me@there policy show "$work/own/one.conf"
+is '-H: show: no file of this machine, nor of that' "$code $out" '3 '
+run popcornctl -H me@there policy verify remote
+is '-H: verify' "$code $out" "0 $work/there/remote.conf: no mistakes."
+run popcornctl -H me@there policy verify
+is '-H: verify all' "$code $(wc -l <<<"$out") $(grep -c 'wrong.conf:1: groups: is empty' <<<"$err")" '1 1 1'
+daemon_stop
 
 # The folders that are installed, where nothing else is said, without what only root can read.
 unset POPCORN_POLICY_PATH

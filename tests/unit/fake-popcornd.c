@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "policy.h"
 
 #define NAME "org.popcornlinux.Popcorn1"
 #define ROOT "/org/popcornlinux/Popcorn1"
@@ -621,6 +622,83 @@ static int method_open_kernel_log(sd_bus_message *m, void *userdata, sd_bus_erro
 	return r;
 }
 
+/* The file FAKE_TOPOLOGY.xml or .json, as a test has made it. */
+static int method_get_topology(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	const char *folder = getenv("FAKE_TOPOLOGY"), *format;
+	char path[4096], *text = NULL;
+	size_t size = 0;
+	FILE *f;
+	int r;
+
+	r = sd_bus_message_read(m, "s", &format);
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof(path), "%s.%s", folder ? folder : "", format);
+	f = fopen(path, "re");
+	if (!f || getdelim(&text, &size, '\0', f) < 0)
+		r = sd_bus_reply_method_errorf(m, POPCORN_ERROR_PREFIX "InvalidArgument",
+					       "there is no format '%s'", format);
+	else
+		r = sd_bus_reply_method_return(m, "s", text);
+	if (f)
+		fclose(f);
+	free(text);
+	return r;
+}
+
+/* The policies of the folder FAKE_POLICIES, as a test has made it. */
+static const char *const *policy_folders(void)
+{
+	static const char *folders[2];
+
+	folders[0] = getenv("FAKE_POLICIES") ? getenv("FAKE_POLICIES") : "/nonexistent";
+	return folders;
+}
+
+static int method_list_policies(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	sd_bus_message *reply = NULL;
+	struct policy_entry *entries;
+	size_t n;
+	int r;
+
+	if (policy_list(policy_folders(), &entries, &n, NULL) < 0)
+		return fail(error, POPCORN_ERROR_CONFIG);
+	r = sd_bus_message_new_method_return(m, &reply);
+	if (r >= 0)
+		r = sd_bus_message_open_container(reply, 'a', "(sssb)");
+	for (size_t i = 0; i < n && r >= 0; i++)
+		r = sd_bus_message_append(reply, "(sssb)", entries[i].name, entries[i].path,
+					  entries[i].description, entries[i].valid);
+	if (r >= 0)
+		r = sd_bus_message_close_container(reply);
+	if (r >= 0)
+		r = sd_bus_send(bus, reply, NULL);
+	sd_bus_message_unref(reply);
+	policy_entries_free(entries, n);
+	return r;
+}
+
+static int method_get_policy(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	char *path, *text;
+	const char *name;
+	size_t size;
+	int r;
+
+	r = sd_bus_message_read(m, "s", &name);
+	if (r < 0)
+		return r;
+	if (policy_name_check(name, NULL) < 0 ||
+	    policy_find(policy_folders(), name, &path, &text, &size, NULL) < 0)
+		return fail(error, POPCORN_ERROR_NO_SUCH_POLICY);
+	r = sd_bus_reply_method_return(m, "ss", path, text);
+	free(path);
+	free(text);
+	return r;
+}
+
 static int get_manager(sd_bus *b, const char *path, const char *interface, const char *property,
 		       sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
@@ -656,6 +734,20 @@ static const sd_bus_vtable manager_vtable[] = {
 				SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("OpenKernelLog", SD_BUS_ARGS("s", name), SD_BUS_RESULT("h", log),
 				method_open_kernel_log, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("Plan", SD_BUS_ARGS("s", policy, "a{sv}", options),
+				SD_BUS_RESULT("s", plan), method_not_here,
+				SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("Apply", SD_BUS_ARGS("s", policy, "a{sv}", options),
+				SD_BUS_RESULT("o", job), method_not_here,
+				SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("GetTopology", SD_BUS_ARGS("s", format),
+				SD_BUS_RESULT("s", topology), method_get_topology,
+				SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("ListPolicies", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(sssb)", policies),
+				method_list_policies, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("GetPolicy", SD_BUS_ARGS("s", name),
+				SD_BUS_RESULT("s", path, "s", text), method_get_policy,
+				SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_SIGNAL_WITH_ARGS("KernelNew", SD_BUS_ARGS("s", name, "o", kernel), 0),
 	SD_BUS_SIGNAL_WITH_ARGS("KernelRemoved", SD_BUS_ARGS("s", name, "o", kernel), 0),
 	SD_BUS_SIGNAL_WITH_ARGS("StateChanged",
@@ -694,6 +786,7 @@ static int get_kernel(sd_bus *b, const char *path, const char *interface, const 
 		{ "Version", kernel->version },
 		{ "Restart", kernel->restart },
 		{ "Unit", unit },
+		{ "Policy", "" },
 	};
 
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
@@ -800,6 +893,7 @@ static const sd_bus_vtable kernel_vtable[] = {
 	SD_BUS_PROPERTY("BootTime", "t", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Restart", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Unit", "s", get_kernel, 0, 0),
+	SD_BUS_PROPERTY("Policy", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("BootSteps", "a(st)", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("History", "a(tsss)", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Job", "o", get_kernel, 0, 0),
@@ -891,36 +985,6 @@ static void demo(void)
 	}
 }
 
-/*
- * GetTopology: the file FAKE_TOPOLOGY.xml or .json, as a test has made it. A filter, so that the
- * interface is what its XML says.
- */
-static int get_topology(sd_bus_message *m, void *userdata, sd_bus_error *error)
-{
-	const char *folder = getenv("FAKE_TOPOLOGY"), *format;
-	char path[4096], *text = NULL;
-	size_t size = 0;
-	FILE *f;
-	int r;
-
-	if (!folder || !sd_bus_message_is_method_call(m, MANAGER, "GetTopology"))
-		return 0;
-	r = sd_bus_message_read(m, "s", &format);
-	if (r < 0)
-		return r;
-	snprintf(path, sizeof(path), "%s.%s", folder, format);
-	f = fopen(path, "re");
-	if (!f || getdelim(&text, &size, '\0', f) < 0)
-		r = sd_bus_reply_method_errorf(m, POPCORN_ERROR_PREFIX "InvalidArgument",
-					       "there is no format '%s'", format);
-	else
-		r = sd_bus_reply_method_return(m, "s", text);
-	if (f)
-		fclose(f);
-	free(text);
-	return r < 0 ? r : 1;
-}
-
 int main(int argc, char **argv)
 {
 	int r;
@@ -932,8 +996,6 @@ int main(int argc, char **argv)
 		r = sd_bus_open_system(&bus);
 	if (r >= 0)
 		r = sd_bus_attach_event(bus, event, 0);
-	if (r >= 0)
-		r = sd_bus_add_filter(bus, NULL, get_topology, NULL);
 	if (r >= 0)
 		r = sd_bus_add_object_vtable(bus, NULL, ROOT, MANAGER, manager_vtable, NULL);
 	if (r >= 0)

@@ -946,73 +946,6 @@ START_TEST(test_shipped)
 }
 END_TEST
 
-static size_t indentation(const char *line)
-{
-	return strspn(line, " ");
-}
-
-/*
- * An example of the manual page as a policy: a whole one as it is; a group ("{ … }") as the only one;
- * other keys before a group that is as small as can be. malloc'ed.
- */
-static char *complete(const char *example)
-{
-	char *text;
-
-	if (example[indentation(example)] == '{')
-		ck_assert_int_gt(asprintf(&text, "groups = (\n%s);\n", example), 0);
-	else
-		ck_assert_int_gt(asprintf(&text, "%s%s", example,
-					  strstr(example, "groups =")
-						  ? ""
-						  : "groups = ( { name = \"x\"; count = 1; } );\n"),
-				 0);
-	return text;
-}
-
-START_TEST(test_manual)
-{
-	_cleanup_free_ char *page = NULL, *example = NULL;
-	size_t size, margin = 0, before = 0, n_examples = 0;
-	bool begins = false;
-	void *data;
-
-	ck_assert_ptr_nonnull(getenv("POPCORN_POLICY_MANUAL"));
-	ck_assert_int_eq(read_file(getenv("POPCORN_POLICY_MANUAL"), 1 << 20, &data, &size), 0);
-	page = data;
-	example = calloc(1, size + 2);
-	for (char *line = page, *end; *line; line = end) {
-		bool blank;
-
-		end = strchr(line, '\n') + 1;
-		blank = indentation(line) == (size_t)(end - line) - 1;
-		if (begins && !blank) {
-			margin = indentation(line);
-			ck_assert_uint_gt(margin, before);
-			begins = false;
-		}
-		if (margin && (blank || indentation(line) >= margin)) {
-			strncat(example, line, (size_t)(end - line));
-			continue;
-		}
-		if (margin) {
-			_cleanup_free_ char *text = complete(example);
-
-			policy_free(good(text));
-			n_examples++;
-			margin = 0;
-			*example = '\0';
-		}
-		if (end - line >= 3 && strncmp(end - 3, "::\n", 3) == 0) {
-			begins = true;
-			before = indentation(line);
-		}
-	}
-	/* One for each key (34) and for within, a whole one, and those of combined groups. */
-	ck_assert_uint_ge(n_examples, 44);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("policy");
@@ -1038,7 +971,6 @@ int main(void)
 	suite_add_tcase(suite, files);
 	tcase_add_checked_fixture(ours, setup, NULL);
 	tcase_add_test(ours, test_shipped);
-	tcase_add_test(ours, test_manual);
 	suite_add_tcase(suite, ours);
 	return run_suite(suite);
 }
