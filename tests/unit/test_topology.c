@@ -418,6 +418,29 @@ START_TEST(test_live_devices)
 }
 END_TEST
 
+/* Offline ever since: they are there, and nobody knows where. */
+START_TEST(test_live_offline)
+{
+	struct machine *machine = NULL;
+	struct topology *topology;
+
+	set_online(13, 14, false);
+	topology = live();
+	ck_assert_int_eq(machine_new(topology, NULL, &machine, &error), 0);
+	ck_assert_ptr_null(machine_check(machine));
+	ck_assert_uint_eq(machine->n_cpus, 16);
+	ck_assert_uint_eq(machine->cpus[14].os, 13);
+	ck_assert_uint_eq(machine->cpus[15].os, 14);
+	for (size_t i = 0; i < 16; i++)
+		ck_assert_int_eq(machine->cpus[i].state, i < 14 ? CPU_USABLE : CPU_OFFLINE);
+	ck_assert_uint_eq(machine->cpus[13].os, 15);
+	ck_assert_uint_eq(machine->cpus[13].in[LEVEL_NODE], 3);
+	ck_assert_uint_eq(machine->cpus[14].in[LEVEL_NODE], UNKNOWN);
+	machine_free(machine);
+	topology_free(topology);
+}
+END_TEST
+
 /* hwloc leaves out what contradicts itself, and would only say so on standard error. */
 START_TEST(test_dropped)
 {
@@ -546,6 +569,7 @@ int main(void)
 	tcase_add_test(tc, test_environment);
 	tcase_add_test(tc, test_live);
 	tcase_add_test(tc, test_live_devices);
+	tcase_add_test(tc, test_live_offline);
 	tcase_add_test(tc, test_dropped);
 	tcase_add_test(tc, test_saved);
 	tcase_add_test(tc, test_saved_crossed);
