@@ -29,6 +29,15 @@
 #define TRIAL_MEMORY (UINT64_C(3) << 30)
 #define TRIAL_SECONDS 30
 
+/* AddressSanitizer's shadow is larger than any limit. gcc and clang have their ways to tell. */
+#if defined(__SANITIZE_ADDRESS__)
+#define WITH_SANITIZER true
+#elif defined(__has_feature)
+#define WITH_SANITIZER __has_feature(address_sanitizer)
+#else
+#define WITH_SANITIZER false
+#endif
+
 #define SYNTHETIC_LENGTH_MAX 4096
 /* hwloc's time grows with the square where a level is wide. Twice what a driver can lend. */
 #define SYNTHETIC_CPUS_MAX 8192
@@ -41,6 +50,7 @@ struct topology {
 	char **warnings;
 	size_t n_warnings;
 	struct topology *older; /* knows CPUs that this one does not; or NULL */
+	struct topology *now;	/* of a later time, when fewer CPUs were online; or NULL */
 };
 
 static void topology_freep(struct topology **topology)
@@ -412,9 +422,8 @@ static int try_here(const char *name, const char *text, size_t size, struct popc
 	}
 	limit(RLIMIT_CORE, 0);
 	limit(RLIMIT_CPU, TRIAL_SECONDS);
-#ifndef __SANITIZE_ADDRESS__ /* whose shadow is larger than any limit */
-	limit(RLIMIT_AS, TRIAL_MEMORY);
-#endif
+	if (!WITH_SANITIZER)
+		limit(RLIMIT_AS, TRIAL_MEMORY);
 	r = text ? xml_here(name, text, size, &topology, error)
 		 : synthetic_here(name, &topology, error);
 	return r < 0 ? TRIAL_REFUSED : TRIAL_GOOD;
@@ -627,11 +636,11 @@ int topology_load_live(const char *root, const char *run, struct topology **ret,
 	r = load_saved(path, &saved);
 	if (r == -ENOMEM)
 		return no_memory(error);
+	r = 0;
 	if (saved && hwloc_bitmap_isincluded(cpus_of(fresh), cpus_of(saved)) &&
 	    !hwloc_bitmap_isequal(cpus_of(fresh), cpus_of(saved))) {
-		saved->warnings = steal_ptr(fresh->warnings);
-		saved->n_warnings = fresh->n_warnings;
-		fresh = topology_free(fresh);
+		saved->now = steal_ptr(fresh);
+		r = add_drivers(saved->now, root);
 		fresh = steal_ptr(saved);
 	} else if (saved && !hwloc_bitmap_isincluded(cpus_of(saved), cpus_of(fresh))) {
 		/* The file stays: it is the only one that knows where the CPUs are that are away. */
@@ -643,7 +652,8 @@ int topology_load_live(const char *root, const char *run, struct topology **ret,
 		if (save(fresh, path, &inner) < 0 && add_warning(fresh, "%s", inner.text) < 0)
 			return no_memory(error);
 	}
-	r = add_drivers(fresh, root);
+	if (r == 0)
+		r = add_drivers(fresh, root);
 	if (r < 0)
 		return popcorn_error_set_errno(error, r, "the machine's devices can't be read");
 	*ret = steal_ptr(fresh);
@@ -663,6 +673,7 @@ struct topology *topology_free(struct topology *topology)
 	free(topology->warnings);
 	free(topology->name);
 	topology_free(topology->older);
+	topology_free(topology->now);
 	free(topology);
 	return NULL;
 }
@@ -670,6 +681,11 @@ struct topology *topology_free(struct topology *topology)
 hwloc_topology_t topology_hwloc(const struct topology *topology)
 {
 	return topology->hwloc;
+}
+
+const struct topology *topology_now(const struct topology *topology)
+{
+	return topology->now ? topology->now : topology;
 }
 
 const char *topology_name(const struct topology *topology)
@@ -684,6 +700,8 @@ bool topology_is_live(const struct topology *topology)
 
 const char *const *topology_warnings(const struct topology *topology, size_t *ret_n)
 {
+	if (topology->now)
+		return topology_warnings(topology->now, ret_n);
 	*ret_n = topology->n_warnings;
 	return (const char *const *)topology->warnings;
 }

@@ -387,6 +387,7 @@ static void add_device(const char *address, unsigned class, const char *driver, 
 
 START_TEST(test_live_devices)
 {
+	char gone[PATH_MAX + 64], elsewhere[PATH_MAX + 64];
 	struct machine *machine = NULL;
 	struct topology *topology;
 
@@ -413,6 +414,24 @@ START_TEST(test_live_devices)
 	ck_assert_int_eq(n_cpus(topology), 16);
 	ck_assert_int_eq(machine_new(topology, NULL, &machine, &error), 0);
 	ck_assert_str_eq(machine->devices[0].driver, "vfio-pci");
+	machine_free(machine);
+	topology_free(topology);
+
+	/* So is a device (a new virtual function, say), and one that is gone is gone. */
+	add_device("0000:05:10.0", 0x0200, "igbvf", "00000030");
+	snprintf(gone, sizeof(gone), "%s/sys/bus/pci/devices/0000:04:00.0", fake->root);
+	snprintf(elsewhere, sizeof(elsewhere), "%s/gone", fake->root);
+	ck_assert_int_eq(rename(gone, elsewhere), 0);
+	topology = live();
+	ck_assert_int_eq(machine_new(topology, NULL, &machine, &error), 0);
+	ck_assert_ptr_null(machine_check(machine));
+	ck_assert_uint_eq(machine->n_cpus, 16);
+	ck_assert_uint_eq(machine->n_devices, 2);
+	ck_assert_str_eq(machine->devices[0].address, "0000:03:00.0");
+	ck_assert_str_eq(machine->devices[1].address, "0000:05:10.0");
+	ck_assert_str_eq(machine->devices[1].driver, "igbvf");
+	ck_assert_uint_eq(machine->devices[1].first_cpu, 4);
+	ck_assert_uint_eq(machine->devices[1].n_cpus, 4);
 	machine_free(machine);
 	topology_free(topology);
 }
