@@ -398,9 +398,9 @@ static int synthetic_here(const char *description, struct topology **ret,
 	return 0;
 }
 
-/* Exit codes of the child. A sanitizer or the loader would use others. */
+/* Exit codes of the child. Sanitizers (1, 77) and the loader (127) have others. */
 #define TRIAL_GOOD 0
-#define TRIAL_REFUSED 77
+#define TRIAL_REFUSED 3
 
 static void limit(int resource, rlim_t value)
 {
@@ -436,7 +436,7 @@ static int read_trial(const char *name, int status, const struct popcorn_error *
 
 	if (WIFEXITED(status) && WEXITSTATUS(status) == TRIAL_GOOD)
 		return 0;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == TRIAL_REFUSED)
+	if (WIFEXITED(status) && WEXITSTATUS(status) == TRIAL_REFUSED && why->id)
 		return popcorn_error_set(error, why->id, "%s", why->text);
 	return popcorn_error_set(
 		error, POPCORN_ERROR_TOPOLOGY,
