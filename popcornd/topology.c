@@ -576,21 +576,26 @@ int topology_export_xml(const struct topology *topology, char **ret, struct popc
 	return 0;
 }
 
-/* Written aside and renamed: what is there is always whole. */
+/* Written aside and renamed: what is there is always whole. Two threads may do it at once. */
 static int save(const struct topology *topology, const char *path, struct popcorn_error *error)
 {
 	_cleanup_free_ char *aside = NULL, *text = NULL;
 	_cleanup_fclose_ FILE *f = NULL;
-	int r;
+	int fd, r;
 
-	if (asprintf(&aside, "%s.new", path) < 0) {
+	if (asprintf(&aside, "%s.XXXXXX", path) < 0) {
 		aside = NULL;
 		return no_memory(error);
 	}
 	r = topology_export_xml(topology, &text, error);
 	if (r < 0)
 		return r;
-	f = fopen(aside, "we");
+	fd = mkostemp(aside, O_CLOEXEC);
+	if (fd < 0)
+		return popcorn_error_set_errno(error, errno, "can't write %s", path);
+	f = fdopen(fd, "w");
+	if (!f)
+		close(fd);
 	if (!f || fputs(text, f) < 0 || fflush(f) != 0 || rename(aside, path) < 0) {
 		r = -errno;
 		unlink(aside);
@@ -645,7 +650,7 @@ int topology_load_live(const char *root, const char *run, struct topology **ret,
 	} else if (saved && !hwloc_bitmap_isincluded(cpus_of(saved), cpus_of(fresh))) {
 		/* The file stays: it is the only one that knows where the CPUs are that are away. */
 		fresh->older = steal_ptr(saved);
-	} else {
+	} else if (!saved || !hwloc_bitmap_isequal(cpus_of(fresh), cpus_of(saved))) {
 		struct popcorn_error inner = { 0 };
 
 		/* All goes on without; only a restart while CPUs are lent would not know them. */
