@@ -29,6 +29,15 @@
 #define TRIAL_MEMORY (UINT64_C(3) << 30)
 #define TRIAL_SECONDS 30
 
+/* AddressSanitizer's shadow is larger than any limit. gcc and clang have their ways to tell. */
+#if defined(__SANITIZE_ADDRESS__)
+#define WITH_SANITIZER true
+#elif defined(__has_feature)
+#define WITH_SANITIZER __has_feature(address_sanitizer)
+#else
+#define WITH_SANITIZER false
+#endif
+
 #define SYNTHETIC_LENGTH_MAX 4096
 /* hwloc's time grows with the square where a level is wide. Twice what a driver can lend. */
 #define SYNTHETIC_CPUS_MAX 8192
@@ -41,6 +50,7 @@ struct topology {
 	char **warnings;
 	size_t n_warnings;
 	struct topology *older; /* knows CPUs that this one does not; or NULL */
+	struct topology *now;	/* of a later time, when fewer CPUs were online; or NULL */
 };
 
 static void topology_freep(struct topology **topology)
@@ -388,9 +398,9 @@ static int synthetic_here(const char *description, struct topology **ret,
 	return 0;
 }
 
-/* Exit codes of the child. A sanitizer or the loader would use others. */
+/* Exit codes of the child. Sanitizers (1, 77) and the loader (127) have others. */
 #define TRIAL_GOOD 0
-#define TRIAL_REFUSED 77
+#define TRIAL_REFUSED 3
 
 static void limit(int resource, rlim_t value)
 {
@@ -412,9 +422,8 @@ static int try_here(const char *name, const char *text, size_t size, struct popc
 	}
 	limit(RLIMIT_CORE, 0);
 	limit(RLIMIT_CPU, TRIAL_SECONDS);
-#ifndef __SANITIZE_ADDRESS__ /* whose shadow is larger than any limit */
-	limit(RLIMIT_AS, TRIAL_MEMORY);
-#endif
+	if (!WITH_SANITIZER)
+		limit(RLIMIT_AS, TRIAL_MEMORY);
 	r = text ? xml_here(name, text, size, &topology, error)
 		 : synthetic_here(name, &topology, error);
 	return r < 0 ? TRIAL_REFUSED : TRIAL_GOOD;
@@ -427,7 +436,7 @@ static int read_trial(const char *name, int status, const struct popcorn_error *
 
 	if (WIFEXITED(status) && WEXITSTATUS(status) == TRIAL_GOOD)
 		return 0;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == TRIAL_REFUSED)
+	if (WIFEXITED(status) && WEXITSTATUS(status) == TRIAL_REFUSED && why->id)
 		return popcorn_error_set(error, why->id, "%s", why->text);
 	return popcorn_error_set(
 		error, POPCORN_ERROR_TOPOLOGY,
@@ -567,21 +576,26 @@ int topology_export_xml(const struct topology *topology, char **ret, struct popc
 	return 0;
 }
 
-/* Written aside and renamed: what is there is always whole. */
+/* Written aside and renamed: what is there is always whole. Two threads may do it at once. */
 static int save(const struct topology *topology, const char *path, struct popcorn_error *error)
 {
 	_cleanup_free_ char *aside = NULL, *text = NULL;
 	_cleanup_fclose_ FILE *f = NULL;
-	int r;
+	int fd, r;
 
-	if (asprintf(&aside, "%s.new", path) < 0) {
+	if (asprintf(&aside, "%s.XXXXXX", path) < 0) {
 		aside = NULL;
 		return no_memory(error);
 	}
 	r = topology_export_xml(topology, &text, error);
 	if (r < 0)
 		return r;
-	f = fopen(aside, "we");
+	fd = mkostemp(aside, O_CLOEXEC);
+	if (fd < 0)
+		return popcorn_error_set_errno(error, errno, "can't write %s", path);
+	f = fdopen(fd, "w");
+	if (!f)
+		close(fd);
 	if (!f || fputs(text, f) < 0 || fflush(f) != 0 || rename(aside, path) < 0) {
 		r = -errno;
 		unlink(aside);
@@ -627,23 +641,24 @@ int topology_load_live(const char *root, const char *run, struct topology **ret,
 	r = load_saved(path, &saved);
 	if (r == -ENOMEM)
 		return no_memory(error);
+	r = 0;
 	if (saved && hwloc_bitmap_isincluded(cpus_of(fresh), cpus_of(saved)) &&
 	    !hwloc_bitmap_isequal(cpus_of(fresh), cpus_of(saved))) {
-		saved->warnings = steal_ptr(fresh->warnings);
-		saved->n_warnings = fresh->n_warnings;
-		fresh = topology_free(fresh);
+		saved->now = steal_ptr(fresh);
+		r = add_drivers(saved->now, root);
 		fresh = steal_ptr(saved);
 	} else if (saved && !hwloc_bitmap_isincluded(cpus_of(saved), cpus_of(fresh))) {
 		/* The file stays: it is the only one that knows where the CPUs are that are away. */
 		fresh->older = steal_ptr(saved);
-	} else {
+	} else if (!saved || !hwloc_bitmap_isequal(cpus_of(fresh), cpus_of(saved))) {
 		struct popcorn_error inner = { 0 };
 
 		/* All goes on without; only a restart while CPUs are lent would not know them. */
 		if (save(fresh, path, &inner) < 0 && add_warning(fresh, "%s", inner.text) < 0)
 			return no_memory(error);
 	}
-	r = add_drivers(fresh, root);
+	if (r == 0)
+		r = add_drivers(fresh, root);
 	if (r < 0)
 		return popcorn_error_set_errno(error, r, "the machine's devices can't be read");
 	*ret = steal_ptr(fresh);
@@ -663,6 +678,7 @@ struct topology *topology_free(struct topology *topology)
 	free(topology->warnings);
 	free(topology->name);
 	topology_free(topology->older);
+	topology_free(topology->now);
 	free(topology);
 	return NULL;
 }
@@ -670,6 +686,11 @@ struct topology *topology_free(struct topology *topology)
 hwloc_topology_t topology_hwloc(const struct topology *topology)
 {
 	return topology->hwloc;
+}
+
+const struct topology *topology_now(const struct topology *topology)
+{
+	return topology->now ? topology->now : topology;
 }
 
 const char *topology_name(const struct topology *topology)
@@ -684,6 +705,8 @@ bool topology_is_live(const struct topology *topology)
 
 const char *const *topology_warnings(const struct topology *topology, size_t *ret_n)
 {
+	if (topology->now)
+		return topology_warnings(topology->now, ret_n);
 	*ret_n = topology->n_warnings;
 	return (const char *const *)topology->warnings;
 }

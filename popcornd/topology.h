@@ -55,6 +55,11 @@ int topology_export_xml(const struct topology *topology, char **ret, struct popc
 
 /* For those that walk the tree themselves; unchanged until topology_free(). */
 hwloc_topology_t topology_hwloc(const struct topology *topology);
+/*
+ * The view of the last load, which has fewer CPUs if some are away, but the devices that are there now;
+ * else @topology itself.
+ */
+const struct topology *topology_now(const struct topology *topology);
 /* "this machine", the XML file's name, or the synthetic description. */
 const char *topology_name(const struct topology *topology);
 bool topology_is_live(const struct topology *topology);

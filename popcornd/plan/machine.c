@@ -677,8 +677,57 @@ static int fill_device(hwloc_obj_t object, struct machine_device *device)
 	if (!device->address || !device->class || !device->group || !device->names ||
 	    !device->model || (driver && !device->driver))
 		return -ENOMEM;
-	run_of(hwloc_get_non_io_ancestor_obj(NULL, object), &device->first_cpu, &device->n_cpus);
 	return 0;
+}
+
+/* The smallest domain of those that matter to a device which has all of these CPUs. */
+static void find_domain(const struct machine *machine, hwloc_const_bitmap_t cpus,
+			uint32_t *ret_first, uint32_t *ret_n)
+{
+	uint32_t first = UNKNOWN, last = 0;
+
+	for (int os = hwloc_bitmap_first(cpus); os >= 0; os = hwloc_bitmap_next(cpus, os)) {
+		uint32_t cpu = machine_find_cpu(machine, (uint32_t)os);
+
+		if (cpu == UNKNOWN)
+			continue;
+		first = cpu < first ? cpu : first;
+		last = cpu > last ? cpu : last;
+	}
+	for (int level = LEVEL_L3; level < N_LEVELS && first != UNKNOWN; level++) {
+		const struct machine_domain *domain = machine->domains[level];
+		uint32_t index = machine->cpus[first].in[level];
+
+		if (index == UNKNOWN || machine->cpus[last].in[level] != index)
+			continue;
+		*ret_first = domain[index].first_cpu;
+		*ret_n = domain[index].n_cpus;
+		return;
+	}
+	*ret_first = 0;
+	*ret_n = (uint32_t)machine->n_cpus;
+}
+
+/*
+ * A device that has come while CPUs were away is not in the view that has them all, and what it is
+ * near to is known of the other CPUs only.
+ */
+static void place_device(const struct maker *maker, hwloc_obj_t object,
+			 struct machine_device *device)
+{
+	const struct hwloc_pcidev_attr_s *pci = &object->attr->pcidev;
+	hwloc_obj_t known = object;
+
+	if (topology_now(maker->topology) != maker->topology)
+		known = hwloc_get_pcidev_by_busid(maker->hwloc, (unsigned)pci->domain, pci->bus,
+						  pci->dev, pci->func);
+	if (known)
+		run_of(hwloc_get_non_io_ancestor_obj(maker->hwloc, known), &device->first_cpu,
+		       &device->n_cpus);
+	else
+		find_domain(maker->machine,
+			    hwloc_get_non_io_ancestor_obj(maker->hwloc, object)->cpuset,
+			    &device->first_cpu, &device->n_cpus);
 }
 
 static int compare_devices(const void *a, const void *b)
@@ -691,7 +740,8 @@ static int compare_devices(const void *a, const void *b)
 static int add_devices(struct maker *maker)
 {
 	struct machine *machine = maker->machine;
-	int n = hwloc_get_nbobjs_by_type(maker->hwloc, HWLOC_OBJ_PCI_DEVICE);
+	hwloc_topology_t hwloc = topology_hwloc(topology_now(maker->topology));
+	int n = hwloc_get_nbobjs_by_type(hwloc, HWLOC_OBJ_PCI_DEVICE);
 	hwloc_obj_t object = NULL;
 
 	if (n <= 0)
@@ -703,9 +753,13 @@ static int add_devices(struct maker *maker)
 	machine->devices = calloc((size_t)n, sizeof(*machine->devices));
 	if (!machine->devices)
 		return no_memory(maker->error);
-	while ((object = hwloc_get_next_pcidev(maker->hwloc, object)))
-		if (fill_device(object, &machine->devices[machine->n_devices++]) < 0)
+	while ((object = hwloc_get_next_pcidev(hwloc, object))) {
+		struct machine_device *device = &machine->devices[machine->n_devices++];
+
+		if (fill_device(object, device) < 0)
 			return no_memory(maker->error);
+		place_device(maker, object, device);
+	}
 	qsort(machine->devices, machine->n_devices, sizeof(*machine->devices), compare_devices);
 	for (size_t i = 1; i < machine->n_devices; i++)
 		if (compare_devices(&machine->devices[i - 1], &machine->devices[i]) == 0)
