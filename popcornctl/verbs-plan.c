@@ -570,18 +570,14 @@ int verb_plan(struct popcorn *popcorn, const struct arguments *arguments)
 		json_print(plan, arguments->json, stdout);
 	if (json_get(plan, "problems"))
 		return arguments->json ? EXIT_FAILED : print_problems(what, &wish, plan);
-	if (arguments->draw) {
-		code = draw_plan(arguments, popcorn, what, topology, plan);
-		if (code != EXIT_DONE || arguments->quiet)
-			return code;
-	}
+	/* Who wants the picture does not need the table. */
+	if (arguments->draw)
+		return draw_plan(arguments, popcorn, what, topology, plan);
 	if (arguments->json)
 		return EXIT_DONE;
 	if (arguments->boot_args)
 		return print_boot_args(what, plan);
-	/* Who wants the picture does not need the table. */
-	if (!arguments->draw)
-		print_table(arguments, plan);
+	print_table(arguments, plan);
 	if (!arguments->quiet)
 		print_notes(plan, arguments->explain);
 	return EXIT_DONE;

@@ -621,7 +621,8 @@ static int method_plan(sd_bus_message *m, void *userdata, sd_bus_error *error)
 				"\"local_bytes\":536870912}}",
 				i ? "," : "", name, i, name, 2 + 2 * i, 3 + 2 * i,
 				strcmp(name, "devices") == 0 ? "\"0000:03:00.0\"" : "", i, i);
-		fprintf(f, "],\"notes\":[");
+		fprintf(f,
+			"],\"boot_args\":\"kernelcore=2G\",\"boot_args_sure\":false,\"notes\":[");
 		if (options.text)
 			first_line(options.text, line, sizeof(line));
 		fprintf(f, "{\"kind\":\"warning\",\"kernel\":null,\"text\":\"%s\"}",
@@ -636,13 +637,16 @@ static int method_plan(sd_bus_message *m, void *userdata, sd_bus_error *error)
 			fprintf(f, ",\"changes\":[");
 			if (strncmp(name, "stops", 5) == 0)
 				fprintf(f, "{\"change\":\"stop\",\"name\":\"old\",\"why\":\"it "
-					   "is not planned\"},");
+					   "is not planned\",\"running\":true},");
 			for (unsigned i = 0; i < APPLY_KERNELS; i++) {
 				char kernel[128];
 
 				snprintf(kernel, sizeof(kernel), "%s%u", name, i);
-				fprintf(f, "%s{\"change\":\"%s\",\"name\":\"%s\",\"why\":\"\"}",
-					i ? "," : "", find(kernel) ? "keep" : "start", kernel);
+				fprintf(f,
+					"%s{\"change\":\"%s\",\"name\":\"%s\",\"why\":\"\","
+					"\"running\":%s}",
+					i ? "," : "", find(kernel) ? "keep" : "start", kernel,
+					find(kernel) ? "true" : "false");
 			}
 			fprintf(f, "]");
 		}
