@@ -70,6 +70,15 @@ int popcorn_call_message(struct popcorn *popcorn, sd_bus_message *message, sd_bu
 int popcorn_call(struct popcorn *popcorn, const char *path, const char *interface,
 		 const char *member, sd_bus_message **ret, const char *types, ...);
 int popcorn_parse_failed(struct popcorn *popcorn, int r);
+/*
+ * A call of the Manager with a text as first argument. One that D-Bus itself could not carry would end
+ * the connection: it is refused as @invalid.
+ */
+int popcorn_new_call(struct popcorn *popcorn, const char *method, const char *name,
+		     enum popcorn_error_id invalid, sd_bus_message **ret);
+/* Sends a call whose answer is a job. */
+int popcorn_start_job(struct popcorn *popcorn, sd_bus_message *message, const char *name,
+		      const char *type, struct popcorn_job **ret_job);
 
 /* Must come before the call that makes the job: else its end could be missed. */
 int popcorn_watch_jobs(struct popcorn *popcorn);

@@ -9,7 +9,7 @@
 struct popcorn_kernel {
 	char *path;
 	char *name, *state, *reason, *reason_text, *image, *initrd, *command_line, *version;
-	char *restart, *unit, *job;
+	char *restart, *unit, *job, *policy;
 	uint32_t id;
 	uint64_t memory, uptime, boot_time;
 	uint32_t *cpus;
@@ -170,6 +170,7 @@ static const struct property {
 	{ "BootTime", "t", read_u64, FIELD(boot_time) },
 	{ "Restart", "s", read_string, FIELD(restart) },
 	{ "Unit", "s", read_string, FIELD(unit) },
+	{ "Policy", "s", read_string, FIELD(policy) },
 	{ "BootSteps", "a(st)", read_steps, 0 },
 	{ "History", "a(tsss)", read_history, 0 },
 	{ "Job", "o", read_string, FIELD(job) },
@@ -241,6 +242,7 @@ struct popcorn_kernel *popcorn_kernel_free(struct popcorn_kernel *kernel)
 	free(kernel->version);
 	free(kernel->restart);
 	free(kernel->unit);
+	free(kernel->policy);
 	free(kernel->job);
 	free(kernel->cpus);
 	free(kernel->ranges);
@@ -489,6 +491,11 @@ uint64_t popcorn_kernel_get_boot_time(const struct popcorn_kernel *kernel)
 const char *popcorn_kernel_get_restart(const struct popcorn_kernel *kernel)
 {
 	return string_or_empty(kernel->restart);
+}
+
+const char *popcorn_kernel_get_policy(const struct popcorn_kernel *kernel)
+{
+	return string_or_empty(kernel->policy);
 }
 
 const char *popcorn_kernel_get_unit(const struct popcorn_kernel *kernel)

@@ -149,6 +149,8 @@ _popcorn_public_ uint64_t popcorn_kernel_get_boot_time(const struct popcorn_kern
 _popcorn_public_ const char *popcorn_kernel_get_restart(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_unit - its systemd unit. */
 _popcorn_public_ const char *popcorn_kernel_get_unit(const struct popcorn_kernel *kernel);
+/** popcorn_kernel_get_policy - the policy that started it, or "". */
+_popcorn_public_ const char *popcorn_kernel_get_policy(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_job - number of the job that is under way for it; 0: none. */
 _popcorn_public_ uint32_t popcorn_kernel_get_job(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_boot_step - 1: step @index of its boot and how long it took, 0: no more. */
@@ -214,6 +216,58 @@ _popcorn_public_ int popcorn_kill(struct popcorn *popcorn, const char *name,
 _popcorn_public_ int popcorn_release(struct popcorn *popcorn, const char *name,
 				     struct popcorn_job **ret_job);
 
+/* ---- policies and plans -------------------------------------------------------------------- */
+
+/* With why each choice was made. */
+#define POPCORN_PLAN_EXPLAIN (1U << 0)
+/* With what popcorn_apply() would start, stop and replace. */
+#define POPCORN_PLAN_DIFF (1U << 1)
+
+/**
+ * popcorn_plan - what a policy would make of the machine; nothing is taken
+ * @policy: its name; if @text is given, only a name for messages
+ * @text: the policy itself, or NULL
+ * @flags: POPCORN_PLAN_*
+ * @ret_json: a JSON object, to be freed by free(): docs/policies.md has its keys. A wish that can't
+ *            be met is no error of this call: the object has "problems" then.
+ *
+ * -ENOENT: no policy has this name. -EINVAL: it has an error; popcorn_last_error_text() says where.
+ */
+_popcorn_public_ int popcorn_plan(struct popcorn *popcorn, const char *policy, const char *text,
+				  unsigned flags, char **ret_json);
+
+/* All or nothing: if something fails, or it is cancelled, all is as it was. */
+#define POPCORN_APPLY_ATOMIC (1U << 0)
+/* What this policy started and does not want any more, or otherwise, may be stopped or replaced. */
+#define POPCORN_APPLY_PRUNE (1U << 1)
+
+/**
+ * popcorn_apply - make the kernels that run be those of a plan
+ * @ret_job: as of popcorn_boot(); its type is "apply", its name the policy's
+ *
+ * @policy and @text are as of popcorn_plan(). Nothing was done if the call fails. -EDOM: the policy
+ * asks for what the machine does not have. -EBUSY: kernels would have to be stopped, without
+ * POPCORN_APPLY_PRUNE (the error's name is …WouldStop), or another one is being applied (…Busy).
+ */
+_popcorn_public_ int popcorn_apply(struct popcorn *popcorn, const char *policy, const char *text,
+				   unsigned flags, struct popcorn_job **ret_job);
+
+/** popcorn_get_topology - the machine as popcornd plans for it; @format: "json" or "xml" (hwloc's).
+ *  @ret: to be freed by free(). */
+_popcorn_public_ int popcorn_get_topology(struct popcorn *popcorn, const char *format, char **ret);
+
+/** popcorn_policy_callback - gets each policy; @description: what its file says, or what is wrong
+ *  with it if it is not @valid. All live during the call. */
+typedef void (*popcorn_policy_callback)(const char *name, const char *path,
+					const char *description, int valid, void *userdata);
+/** popcorn_list_policies - all policies that popcornd has, by name. */
+_popcorn_public_ int popcorn_list_policies(struct popcorn *popcorn,
+					   popcorn_policy_callback callback, void *userdata);
+/** popcorn_get_policy - where a policy is, and its text; both to be freed by free(). @ret_path may
+ *  be NULL. -ENOENT: no policy has this name. */
+_popcorn_public_ int popcorn_get_policy(struct popcorn *popcorn, const char *name, char **ret_path,
+					char **ret_text);
+
 /* ---- jobs ---------------------------------------------------------------------------------- */
 
 /** popcorn_job_open - a job by its number; -ENOENT: there is none, it may have finished. */
@@ -221,9 +275,9 @@ _popcorn_public_ int popcorn_job_open(struct popcorn *popcorn, uint32_t id,
 				      struct popcorn_job **ret);
 _popcorn_public_ struct popcorn_job *popcorn_job_free(struct popcorn_job *job);
 _popcorn_public_ uint32_t popcorn_job_get_id(const struct popcorn_job *job);
-/** popcorn_job_get_name - of the kernel that it works for. */
+/** popcorn_job_get_name - of the kernel that it works for, or of the policy. */
 _popcorn_public_ const char *popcorn_job_get_name(const struct popcorn_job *job);
-/** popcorn_job_get_type - "boot", "stop", "kill", "release". */
+/** popcorn_job_get_type - "boot", "stop", "kill", "release", "apply". */
 _popcorn_public_ const char *popcorn_job_get_type(const struct popcorn_job *job);
 /** popcorn_job_get_step - what it does now: of a boot "reserve", "load", "leader" (only if it
  *  has to wait for the unit), "start", "kernel", "agent"; "" if not known. Valid until messages are processed again. */

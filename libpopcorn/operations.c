@@ -162,9 +162,8 @@ static int append_options(sd_bus_message *m, const struct popcorn_boot_options *
 	return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-/* Sends a call whose answer is a job. */
-static int start_job(struct popcorn *popcorn, sd_bus_message *message, const char *name,
-		     const char *type, struct popcorn_job **ret_job)
+int popcorn_start_job(struct popcorn *popcorn, sd_bus_message *message, const char *name,
+		      const char *type, struct popcorn_job **ret_job)
 {
 	_cleanup_message_ sd_bus_message *reply = NULL;
 	const char *path;
@@ -184,9 +183,8 @@ static int start_job(struct popcorn *popcorn, sd_bus_message *message, const cha
 	return ret_job ? popcorn_job_new(popcorn, path, name, type, ret_job) : 0;
 }
 
-/* A name that D-Bus itself could not carry would end the connection: it is refused here. */
-static int new_call(struct popcorn *popcorn, const char *method, const char *name,
-		    sd_bus_message **ret)
+int popcorn_new_call(struct popcorn *popcorn, const char *method, const char *name,
+		     enum popcorn_error_id invalid, sd_bus_message **ret)
 {
 	_cleanup_message_ sd_bus_message *message = NULL;
 	int r;
@@ -194,20 +192,27 @@ static int new_call(struct popcorn *popcorn, const char *method, const char *nam
 	r = popcorn_check_connected(popcorn);
 	if (r < 0)
 		return r;
-	if (!name)
-		return popcorn_fail(popcorn, POPCORN_ERROR_INVALID_NAME, NULL);
 	r = sd_bus_message_new_method_call(popcorn->bus, &message, BUS_NAME, BUS_PATH,
 					   INTERFACE_MANAGER, method);
 	if (r < 0)
 		return popcorn_fail_bus(popcorn, NULL, r);
 	r = sd_bus_message_append(message, "s", name);
 	if (r == -EINVAL)
-		return popcorn_fail(popcorn, POPCORN_ERROR_INVALID_NAME, NULL);
+		return popcorn_fail(popcorn, invalid, NULL);
 	if (r < 0)
 		return popcorn_fail_bus(popcorn, NULL, r);
 	*ret = message;
 	message = NULL;
 	return 0;
+}
+
+/* About a kernel. */
+static int new_call(struct popcorn *popcorn, const char *method, const char *name,
+		    sd_bus_message **ret)
+{
+	if (!name)
+		return popcorn_fail(popcorn, POPCORN_ERROR_INVALID_NAME, NULL);
+	return popcorn_new_call(popcorn, method, name, POPCORN_ERROR_INVALID_NAME, ret);
 }
 
 int popcorn_boot(struct popcorn *popcorn, const char *name,
@@ -225,7 +230,7 @@ int popcorn_boot(struct popcorn *popcorn, const char *name,
 				    "an option of the boot is not UTF-8");
 	if (r < 0)
 		return popcorn_fail_bus(popcorn, NULL, r);
-	return start_job(popcorn, message, name, "boot", ret_job);
+	return popcorn_start_job(popcorn, message, name, "boot", ret_job);
 }
 
 int popcorn_stop(struct popcorn *popcorn, const char *name, uint64_t timeout_usec,
@@ -240,7 +245,7 @@ int popcorn_stop(struct popcorn *popcorn, const char *name, uint64_t timeout_use
 	r = sd_bus_message_append(message, "t", timeout_usec);
 	if (r < 0)
 		return popcorn_fail_bus(popcorn, NULL, r);
-	return start_job(popcorn, message, name, "stop", ret_job);
+	return popcorn_start_job(popcorn, message, name, "stop", ret_job);
 }
 
 int popcorn_kill(struct popcorn *popcorn, const char *name, struct popcorn_job **ret_job)
@@ -249,7 +254,7 @@ int popcorn_kill(struct popcorn *popcorn, const char *name, struct popcorn_job *
 	int r;
 
 	r = new_call(popcorn, "Kill", name, &message);
-	return r < 0 ? r : start_job(popcorn, message, name, "kill", ret_job);
+	return r < 0 ? r : popcorn_start_job(popcorn, message, name, "kill", ret_job);
 }
 
 int popcorn_release(struct popcorn *popcorn, const char *name, struct popcorn_job **ret_job)
@@ -258,7 +263,7 @@ int popcorn_release(struct popcorn *popcorn, const char *name, struct popcorn_jo
 	int r;
 
 	r = new_call(popcorn, "Release", name, &message);
-	return r < 0 ? r : start_job(popcorn, message, name, "release", ret_job);
+	return r < 0 ? r : popcorn_start_job(popcorn, message, name, "release", ret_job);
 }
 
 /* Calls what answers with a descriptor, and keeps it beyond the message. */

@@ -49,6 +49,10 @@ static const struct verb verbs[] = {
 	  NULL },
 	{ "topology", "", 0, 0, verb_topology, false,
 	  "Show where CPUs, memory and devices lie, and which kernel has them", topology_is_local },
+	{ "plan", "POLICY", 1, 1, verb_plan, false, "Show what a policy makes of the machine",
+	  plan_is_local },
+	{ "apply", "POLICY", 1, 1, verb_apply, true,
+	  "Boot the kernels of a policy, or bring those that run in line with it", NULL },
 	{ "policy", "[COMMAND...]", 0, MANY, verb_policy, false,
 	  "List, show or check the policies that say how machines are divided", policy_is_local },
 };
@@ -88,6 +92,11 @@ enum option_id {
 	OPTION_XML,
 	OPTION_SYNTHETIC,
 	OPTION_DRAW,
+	OPTION_EXPLAIN,
+	OPTION_DIFF,
+	OPTION_BOOT_ARGS,
+	OPTION_ATOMIC,
+	OPTION_YES,
 };
 
 static const struct option_info {
@@ -114,7 +123,7 @@ static const struct option_info {
 	  "Boot it again when it ends: no, on-failure" },
 	{ OPTION_TIMEOUT, "timeout", 0, required_argument, " TIME", " boot stop ",
 	  "How long it may take: 30, 500ms, 2min" },
-	{ OPTION_NO_WAIT, "no-wait", 0, no_argument, "", " boot stop kill release cancel ",
+	{ OPTION_NO_WAIT, "no-wait", 0, no_argument, "", " boot stop kill release cancel apply ",
 	  "Start the job and don't wait for its end" },
 	{ OPTION_FOLLOW, "follow", 'f', no_argument, "", " log ",
 	  "Go on with what is written from now on" },
@@ -125,12 +134,21 @@ static const struct option_info {
 	{ OPTION_PROPERTY, "property", 'p', required_argument, " NAME", " show ",
 	  "Only this property (more than one: NAME,NAME)" },
 
-	{ OPTION_XML, "xml", 0, required_argument, " FILE", " topology ",
+	{ OPTION_XML, "xml", 0, required_argument, " FILE", " topology plan ",
 	  "The machine that hwloc described in this file" },
-	{ OPTION_SYNTHETIC, "synthetic", 0, required_argument, " DESCRIPTION", " topology ",
+	{ OPTION_SYNTHETIC, "synthetic", 0, required_argument, " DESCRIPTION", " topology plan ",
 	  "An invented machine: \"node:2 core:4 pu:2\"" },
-	{ OPTION_DRAW, "draw", 0, required_argument, " FILE", " topology ",
+	{ OPTION_DRAW, "draw", 0, required_argument, " FILE", " topology plan ",
 	  "Draw it with lstopo: FILE.svg, .png, .pdf or .txt" },
+	{ OPTION_EXPLAIN, "explain", 0, no_argument, "", " plan ", "Say why it is so" },
+	{ OPTION_DIFF, "diff", 0, no_argument, "", " plan ",
+	  "Show what apply would start, stop and replace" },
+	{ OPTION_BOOT_ARGS, "boot-args", 0, no_argument, "", " plan ",
+	  "Print the primary's command line that makes the memory movable" },
+	{ OPTION_ATOMIC, "atomic", 0, no_argument, "", " apply ",
+	  "All or nothing: if one fails, undo everything" },
+	{ OPTION_YES, "yes", 'y', no_argument, "", " apply ",
+	  "Don't ask before kernels that run are stopped or replaced" },
 
 	{ OPTION_JSON, "json", 0, optional_argument, "[=pretty|short]", NULL,
 	  "Print JSON, for reading or on one line" },
@@ -377,6 +395,21 @@ static int set_option(struct command_line *line, const struct option_info *optio
 	case OPTION_SYNTHETIC:
 		arguments->synthetic = value;
 		return 0;
+	case OPTION_EXPLAIN:
+		arguments->explain = true;
+		return 0;
+	case OPTION_DIFF:
+		arguments->diff = true;
+		return 0;
+	case OPTION_BOOT_ARGS:
+		arguments->boot_args = true;
+		return 0;
+	case OPTION_ATOMIC:
+		arguments->atomic = true;
+		return 0;
+	case OPTION_YES:
+		arguments->yes = true;
+		return 0;
 	case OPTION_DRAW:
 		arguments->draw = value;
 		return 0;
@@ -462,8 +495,9 @@ static int check_names(const struct command_line *line)
 
 	if (arguments->n_names < verb->min) {
 		complain(NULL, "%s: %s is missing; see '%s'", verb->name,
-			 strcmp(verb->names, "JOB") ? "the name of a kernel"
-						    : "the number of a job",
+			 strcmp(verb->names, "JOB") == 0      ? "the number of a job"
+			 : strcmp(verb->names, "POLICY") == 0 ? "the name or the file of a policy"
+							      : "the name of a kernel",
 			 help_command(verb));
 		return -EINVAL;
 	}

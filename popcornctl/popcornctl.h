@@ -42,7 +42,14 @@ struct arguments {
 	const char **properties;
 	size_t n_properties;
 
-	/* topology */
+	/* plan, apply */
+	bool explain;
+	bool diff;
+	bool boot_args;
+	bool atomic;
+	bool yes;
+
+	/* topology, plan */
 	const char *xml;
 	const char *synthetic;
 	const char *draw;
@@ -62,8 +69,24 @@ int verb_log(struct popcorn *popcorn, const struct arguments *arguments);
 int verb_events(struct popcorn *popcorn, const struct arguments *arguments);
 int verb_topology(struct popcorn *popcorn, const struct arguments *arguments);
 bool topology_is_local(const struct arguments *arguments);
+int verb_plan(struct popcorn *popcorn, const struct arguments *arguments);
+bool plan_is_local(const struct arguments *arguments);
+int verb_apply(struct popcorn *popcorn, const struct arguments *arguments);
 int verb_policy(struct popcorn *popcorn, const struct arguments *arguments);
 bool policy_is_local(const struct arguments *arguments);
+
+/*
+ * verbs-job.c, for what follows a job as well. Each adds an object to @results; those that return
+ * something return an exit code.
+ */
+int job_follow(struct popcorn *popcorn, const struct arguments *arguments, struct popcorn_job *job,
+	       bool cancel_on_signal, uint64_t start, struct json *results);
+void job_say_queued(const struct arguments *arguments, struct popcorn_job *job,
+		    struct json *results);
+int job_failed_to_start(struct popcorn *popcorn, const char *type, const char *name,
+			struct json *results);
+/* A line between what is drawn of the job that is followed now; none if it is to be quiet. */
+void job_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Where policies are looked for, NULL-ended: POPCORN_POLICY_PATH, or those that are installed. */
 const char *const *policy_folders(void);

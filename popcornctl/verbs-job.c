@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -35,10 +36,9 @@ struct progress {
 static const struct verb_words {
 	const char *type, *doing, *done;
 } words[] = {
-	{ "boot", "Booting", "runs" },
-	{ "stop", "Stopping", "stopped" },
-	{ "kill", "Killing", "was killed" },
-	{ "release", "Releasing", "was released" },
+	{ "boot", "Booting", "runs" },	       { "stop", "Stopping", "stopped" },
+	{ "kill", "Killing", "was killed" },   { "release", "Releasing", "was released" },
+	{ "apply", "Applying", "is applied" },
 };
 
 static const struct verb_words *find_words(const char *type)
@@ -56,6 +56,22 @@ static void erase_line(struct progress *progress)
 	if (progress->drawn)
 		fputs("\r\033[K", stderr);
 	progress->drawn = false;
+}
+
+/* What is on the terminal now. */
+static struct progress *current;
+
+void job_note(const char *format, ...)
+{
+	va_list ap;
+
+	if (!current || current->arguments->quiet || current->arguments->json)
+		return;
+	erase_line(current);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fputc('\n', stderr);
 }
 
 static void draw(struct progress *progress, const char *step)
@@ -187,6 +203,12 @@ static int report_failure(struct popcorn *popcorn, const char *type, const char 
 	return complain_last(popcorn, what);
 }
 
+int job_failed_to_start(struct popcorn *popcorn, const char *type, const char *name,
+			struct json *results)
+{
+	return report_failure(popcorn, type, name, 0, false, results);
+}
+
 static void say_done(const struct arguments *arguments, const char *type, const char *name,
 		     const struct popcorn_kernel *kernel, uint64_t usec)
 {
@@ -214,9 +236,8 @@ static void say_done(const struct arguments *arguments, const char *type, const 
 }
 
 /* Waits for one job, shows how it goes, says how it ended. Returns an exit code. */
-static int follow(struct popcorn *popcorn, const struct arguments *arguments,
-		  struct popcorn_job *job, bool cancel_on_signal, uint64_t start,
-		  struct json *results)
+int job_follow(struct popcorn *popcorn, const struct arguments *arguments, struct popcorn_job *job,
+	       bool cancel_on_signal, uint64_t start, struct json *results)
 {
 	const char *type = popcorn_job_get_type(job), *name = popcorn_job_get_name(job);
 	struct progress progress = {
@@ -241,7 +262,9 @@ static int follow(struct popcorn *popcorn, const struct arguments *arguments,
 	}
 	progress.start = start;
 	draw(&progress, popcorn_job_get_step(job));
+	current = &progress;
 	r = popcorn_job_wait(job, progress.epoll_fd, on_progress, &progress);
+	current = NULL;
 	progress_close(&progress);
 	if (progress.given_up) {
 		json_append(results, result_json(type, name, id, "running"));
@@ -252,7 +275,8 @@ static int follow(struct popcorn *popcorn, const struct arguments *arguments,
 
 	json = result_json(type, name, id, "done");
 	/* What became of it; without an answer to that the job is done all the same. */
-	if (strcmp(type, "release") && popcorn_get_kernel(popcorn, name, &kernel) >= 0)
+	if (strcmp(type, "release") && strcmp(type, "apply") &&
+	    popcorn_get_kernel(popcorn, name, &kernel) >= 0)
 		json_set(json, "kernel", kernel_json(kernel));
 	json_append(results, json);
 	if (!arguments->json && !arguments->quiet)
@@ -260,8 +284,8 @@ static int follow(struct popcorn *popcorn, const struct arguments *arguments,
 	return EXIT_DONE;
 }
 
-static void say_queued(const struct arguments *arguments, struct popcorn_job *job,
-		       struct json *results)
+void job_say_queued(const struct arguments *arguments, struct popcorn_job *job,
+		    struct json *results)
 {
 	const char *type = popcorn_job_get_type(job), *name = popcorn_job_get_name(job);
 
@@ -281,9 +305,9 @@ int verb_boot(struct popcorn *popcorn, const struct arguments *arguments)
 	if (popcorn_boot(popcorn, name, arguments->boot, &job) < 0)
 		code = report_failure(popcorn, "boot", name, 0, false, results);
 	else if (arguments->wait)
-		code = follow(popcorn, arguments, job, true, start, results);
+		code = job_follow(popcorn, arguments, job, true, start, results);
 	else
-		say_queued(arguments, job, results);
+		job_say_queued(arguments, job, results);
 	if (arguments->json)
 		json_print(results->items[0], arguments->json, stdout);
 	return code;
@@ -309,12 +333,12 @@ static int for_each_name(struct popcorn *popcorn, const struct arguments *argume
 		if (start_job(popcorn, arguments->names[i], arguments, &jobs[i]) < 0)
 			r = report_failure(popcorn, type, arguments->names[i], 0, false, results);
 		else if (!arguments->wait)
-			say_queued(arguments, jobs[i], results);
+			job_say_queued(arguments, jobs[i], results);
 		code = code ? code : r;
 	}
 	for (size_t i = 0; i < arguments->n_names; i++) {
 		if (jobs[i] && arguments->wait && code != EXIT_INTERRUPTED) {
-			int r = follow(popcorn, arguments, jobs[i], false, start, results);
+			int r = job_follow(popcorn, arguments, jobs[i], false, start, results);
 
 			code = code && r != EXIT_INTERRUPTED ? code : r;
 		}
@@ -375,7 +399,7 @@ int verb_cancel(struct popcorn *popcorn, const struct arguments *arguments)
 	name = xstrdup(popcorn_job_get_name(job));
 	type = xstrdup(popcorn_job_get_type(job));
 	if (!arguments->wait) {
-		say_queued(arguments, job, results);
+		job_say_queued(arguments, job, results);
 		return EXIT_DONE;
 	}
 	progress.name = name;

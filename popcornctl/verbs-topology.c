@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <systemd/sd-bus.h>
 
 #include "draw.h"
 #include "json-jansson.h"
@@ -15,9 +14,6 @@
 #include "popcornctl.h"
 #include "topology.h"
 #include "util.h"
-
-#define BUS_NAME "org.popcornlinux.Popcorn1"
-#define BUS_PATH "/org/popcornlinux/Popcorn1"
 
 /* Names of kernels that share a cache or a node; more are counted. */
 #define NAMES_MAX 3
@@ -610,27 +606,6 @@ static int complain_connection(struct popcorn *popcorn)
 	return popcorn_error_exit_code(POPCORN_ERROR_NO_DAEMON);
 }
 
-/* GetTopology: the machine in a format, malloc'ed; NULL: it has been said why not. */
-static char *get_topology(struct popcorn *popcorn, const char *format, int *ret_code)
-{
-	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-	const char *text;
-
-	if (sd_bus_call_method(popcorn_get_bus(popcorn), BUS_NAME, BUS_PATH, BUS_NAME ".Manager",
-			       "GetTopology", &error, &reply, "s", format) < 0 ||
-	    sd_bus_message_read(reply, "s", &text) < 0) {
-		enum popcorn_error_id id = popcorn_error_from_name(error.name ? error.name : "");
-
-		complain("topology", "%s (%s)",
-			 error.message ? error.message : "popcornd did not answer",
-			 short_error(popcorn_error_name(id)));
-		*ret_code = popcorn_error_exit_code(id);
-		return NULL;
-	}
-	return xstrdup(text);
-}
-
 static int show_live(const struct arguments *arguments, struct popcorn *popcorn)
 {
 	_cleanup_(kernels_freep) struct popcorn_kernel **kernels = NULL;
@@ -638,15 +613,13 @@ static int show_live(const struct arguments *arguments, struct popcorn *popcorn)
 	_cleanup_(json_freep) struct json *json = NULL;
 	_cleanup_free_ char *text = NULL;
 	struct popcorn_error error = { 0 };
-	int code = EXIT_FAILED;
 	json_t *value;
 	size_t n;
 
 	if (popcorn_list_kernels(popcorn, &kernels, &n) < 0)
 		return complain_connection(popcorn);
-	text = get_topology(popcorn, arguments->draw ? "xml" : "json", &code);
-	if (!text)
-		return code;
+	if (popcorn_get_topology(popcorn, arguments->draw ? "xml" : "json", &text) < 0)
+		return complain_last(popcorn, "topology");
 	if (arguments->draw) {
 		if (topology_parse_xml("this machine", text, strlen(text), &topology, &error) < 0)
 			return complain_error("topology", &error);

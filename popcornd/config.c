@@ -10,7 +10,6 @@
 #include "config.h"
 #include "util.h"
 
-#define DEFAULT_PRIMARY_MEMORY (512 * MIB)
 /* Enough for a distribution's kernel with its initrd unpacked. */
 #define DEFAULT_MEMORY (512 * MIB)
 #define DEFAULT_BOOT_TIMEOUT (120 * USEC_PER_SEC)

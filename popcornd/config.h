@@ -31,6 +31,9 @@ struct config {
 	bool drop_caches;	     /* memory.drop_caches: before memory is tried a second time */
 };
 
+/* primary.memory, if popcornd.conf does not say it. */
+#define DEFAULT_PRIMARY_MEMORY (UINT64_C(512) << 20)
+
 /* What Linux has at most (CONFIG_NODES_SHIFT is 10). */
 #define NODES_MAX 1024
 

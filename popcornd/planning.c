@@ -653,9 +653,11 @@ int planning_to_json(const struct planning *planning, bool explain, bool diff, c
 			const struct planning_change *change = &planning->changes[i];
 
 			r = json_array_append_new(
-				changes, json_pack("{s:s, s:s, s:s}", "change",
-						   change_to_string(change->change), "name",
-						   change->name, "why", change->why));
+				changes,
+				json_pack("{s:s, s:s, s:s, s:b}", "change",
+					  change_to_string(change->change), "name", change->name,
+					  "why", change->why, "running",
+					  !change->remains && change->change != PLAN_START));
 		}
 		if (json_object_set_new(json, "changes", changes) < 0)
 			r = -1;

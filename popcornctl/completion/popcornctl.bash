@@ -45,7 +45,7 @@ __popcornctl_policies() {
 }
 
 _popcornctl() {
-	local verbs='list status show boot stop kill release cancel console log events topology policy'
+	local verbs='list status show boot stop kill release cancel console log events topology plan apply policy'
 	local global='--json --json=pretty --json=short --host --no-legend --no-pager --quiet --help --version'
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local verb='' words='' options='' i
@@ -72,6 +72,8 @@ _popcornctl() {
 	status) options='--lines' ;;
 	show) options='--property' ;;
 	topology) options='--xml --synthetic --draw' ;;
+	plan) options='--xml --synthetic --draw --explain --diff --boot-args' ;;
+	apply) options='--atomic --yes --no-wait' ;;
 	esac
 
 	# The value of an option.
@@ -86,12 +88,12 @@ _popcornctl() {
 		mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur")
 		return
 		;;
-	topology:--xml | topology:--draw)
+	topology:--xml | topology:--draw | plan:--xml | plan:--draw)
 		compopt -o filenames 2>/dev/null
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
-	topology:--synthetic) return ;;
+	topology:--synthetic | plan:--synthetic) return ;;
 	boot:--kernel | boot:--initrd)
 		compopt -o filenames 2>/dev/null
 		mapfile -t COMPREPLY < <(compgen -f -- "${cur:-/boot/}")
@@ -125,6 +127,14 @@ _popcornctl() {
 	stop | kill) words=$(__popcornctl_kernels 'reserved loading booting running stopping') ;;
 	release) words=$(__popcornctl_kernels 'stopped crashed failed') ;;
 	status | show | console | log) words=$(__popcornctl_kernels '') ;;
+	plan | apply)
+		if [[ $cur == */* ]]; then
+			compopt -o filenames 2>/dev/null
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+			return
+		fi
+		words=$(__popcornctl_policies)
+		;;
 	policy)
 		if ((i + 1 == COMP_CWORD)); then
 			words='list show verify'

@@ -116,7 +116,9 @@ json_t *plan_to_json(const struct plan *plan, bool explain)
 {
 	json_t *object = json_object(), *kernels = json_array();
 	struct plan_note *notes = NULL;
+	char *boot_args = NULL;
 	size_t n = 0;
+	int r;
 
 	json_object_set_new(object, "policy", json_string(plan->policy->name));
 	json_object_set_new(object, "machine", json_string(plan->machine->name));
@@ -124,6 +126,14 @@ json_t *plan_to_json(const struct plan *plan, bool explain)
 	for (size_t i = 0; i < plan->n_kernels; i++)
 		json_array_append_new(kernels, kernel_to_json(plan, &plan->kernels[i]));
 	json_object_set_new(object, "kernels", kernels);
+	r = plan_boot_args(plan, &boot_args);
+	if (r < 0) {
+		json_decref(object);
+		return NULL;
+	}
+	json_object_set_new(object, "boot_args", json_string(boot_args));
+	json_object_set_new(object, "boot_args_sure", json_boolean(r == 0));
+	free(boot_args);
 	if (!explain) {
 		json_object_set_new(object, "notes",
 				    notes_to_json(plan->notes, plan->n_notes, false));

@@ -11,6 +11,10 @@
  *	gone…		popcornd dies in the middle of the boot
  *	anything else	works
  *
+ * Of policies "e-NAME" as above, "j-NAME": the job of its Apply fails; "slow": it goes on until it is
+ * cancelled; "impossible": the plan has problems; "stops…": kernels would be stopped; "devices"; all
+ * others make two kernels of their name.
+ *
  * --demo: begins with three kernels. Prints "ready" when it has its name on the bus.
  */
 #include <errno.h>
@@ -47,7 +51,8 @@ static const char *const steps[] = { "reserve", "load", "start", "kernel", "agen
 #define NR_STEPS (sizeof(steps) / sizeof(steps[0]))
 
 struct job {
-	struct kernel *kernel;
+	struct kernel *kernel; /* NULL: an apply */
+	char name[64];
 	uint32_t id;
 	const char *type;
 	unsigned step;
@@ -70,6 +75,7 @@ struct kernel {
 	size_t n_nodes;
 	char *image, *initrd, *command_line, *restart;
 	const char *version;
+	char policy[64];
 	size_t n_steps;
 	struct {
 		uint64_t time;
@@ -85,6 +91,7 @@ static struct kernel kernels[MAX_KERNELS];
 static sd_bus *bus;
 static sd_event *event;
 static uint32_t last_job;
+static struct job *apply_job;
 
 static uint64_t now(void)
 {
@@ -208,11 +215,14 @@ static void end_job(struct job *job, const char *result, enum popcorn_error_id i
 {
 	struct kernel *kernel = job->kernel;
 
-	kernel->job = NULL;
+	if (kernel)
+		kernel->job = NULL;
+	else
+		apply_job = NULL;
 	sd_bus_emit_signal(bus, ROOT, MANAGER, "JobRemoved", "uossss", job->id, job_path(job),
-			   kernel->name, result, popcorn_error_name(id), popcorn_error_text(id));
-	if ((strcmp(job->type, "boot") == 0 && strcmp(result, "done")) ||
-	    (strcmp(job->type, "release") == 0 && strcmp(result, "done") == 0))
+			   job->name, result, popcorn_error_name(id), popcorn_error_text(id));
+	if (kernel && ((strcmp(job->type, "boot") == 0 && strcmp(result, "done")) ||
+		       (strcmp(job->type, "release") == 0 && strcmp(result, "done") == 0)))
 		free_kernel(kernel);
 	sd_event_source_disable_unref(job->timer);
 	free(job);
@@ -224,11 +234,52 @@ static int rearm(struct job *job)
 	return sd_event_source_set_enabled(job->timer, SD_EVENT_ONESHOT);
 }
 
+#define APPLY_KERNELS 2
+
+static int apply_step(struct job *job)
+{
+	struct kernel *kernel;
+	char name[128];
+
+	if (job->undoing) {
+		for (int i = 0; i < MAX_KERNELS; i++)
+			if (kernels[i].used && strcmp(kernels[i].policy, job->name) == 0)
+				free_kernel(&kernels[i]);
+		end_job(job, "cancelled", POPCORN_ERROR_CANCELLED);
+		return 0;
+	}
+	if (strncmp(job->name, "j-", 2) == 0 && job->step == 1) {
+		snprintf(name, sizeof(name), POPCORN_ERROR_PREFIX "%s", job->name + 2);
+		end_job(job, "failed", popcorn_error_from_name(name));
+		return 0;
+	}
+	if (strcmp(job->name, "slow") == 0 && job->step == 1)
+		return 0;
+	if (job->step == APPLY_KERNELS) {
+		end_job(job, "done", POPCORN_ERROR_NONE);
+		return 0;
+	}
+	snprintf(name, sizeof(name), "%s%u", job->name, job->step++);
+	kernel = find(name);
+	if (!kernel)
+		kernel = new_kernel(name);
+	if (kernel) {
+		snprintf(kernel->policy, sizeof(kernel->policy), "%s", job->name);
+		kernel->version = "6.1.0-56-amd64";
+		kernel->boot_time = now();
+		set_state(kernel, "running", "checked-in", "the kernel reported that it runs");
+	}
+	sd_bus_emit_properties_changed(bus, job_path(job), NAME ".Job", "Step", "Progress", NULL);
+	return rearm(job);
+}
+
 static int on_step(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct job *job = userdata;
 	struct kernel *kernel = job->kernel;
 
+	if (!kernel)
+		return apply_step(job);
 	if (job->undoing) {
 		end_job(job, "cancelled", POPCORN_ERROR_CANCELLED);
 		return 0;
@@ -275,18 +326,22 @@ static int on_step(sd_event_source *source, uint64_t usec, void *userdata)
 	return rearm(job);
 }
 
-static int new_job(struct kernel *kernel, const char *type, struct job **ret)
+static int new_job(struct kernel *kernel, const char *name, const char *type, struct job **ret)
 {
 	struct job *job = calloc(1, sizeof(*job));
 
 	if (!job)
 		return -ENOMEM;
 	job->kernel = kernel;
+	snprintf(job->name, sizeof(job->name), "%s", kernel ? kernel->name : name);
 	job->type = type;
 	job->id = ++last_job;
-	kernel->job = job;
-	sd_bus_emit_signal(bus, ROOT, MANAGER, "JobNew", "uoss", job->id, job_path(job),
-			   kernel->name, type);
+	if (kernel)
+		kernel->job = job;
+	else
+		apply_job = job;
+	sd_bus_emit_signal(bus, ROOT, MANAGER, "JobNew", "uoss", job->id, job_path(job), job->name,
+			   type);
 	*ret = job;
 	return sd_event_add_time_relative(event, &job->timer, CLOCK_MONOTONIC, STEP_USEC, 1,
 					  on_step, job);
@@ -424,7 +479,7 @@ static int method_boot(sd_bus_message *m, void *userdata, sd_bus_error *error)
 		free_kernel(kernel);
 		return fail(error, POPCORN_ERROR_MEMORY_INVALID);
 	}
-	r = new_job(kernel, "boot", &job);
+	r = new_job(kernel, NULL, "boot", &job);
 	return r < 0 ? r : sd_bus_reply_method_return(m, "o", job_path(job));
 }
 
@@ -454,7 +509,7 @@ static int change(sd_bus_message *m, const char *type, sd_bus_error *error)
 	}
 	if (strcmp(type, "release"))
 		set_state(kernel, "stopping", "requested", "");
-	r = new_job(kernel, type, &job);
+	r = new_job(kernel, NULL, type, &job);
 	return r < 0 ? r : sd_bus_reply_method_return(m, "o", job_path(job));
 }
 
@@ -471,6 +526,167 @@ static int method_kill(sd_bus_message *m, void *userdata, sd_bus_error *error)
 static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	return change(m, "release", error);
+}
+
+/* The first line of a text, as far as it can stand in JSON. */
+static void first_line(const char *text, char *line, size_t size)
+{
+	size_t n = 0;
+
+	for (; n + 1 < size && text[n] >= ' ' && text[n] < 0x7f; n++)
+		line[n] = text[n] == '"' || text[n] == '\\' ? '\'' : text[n];
+	line[n] = '\0';
+}
+
+struct policy_options {
+	const char *text;
+	int explain, diff, atomic, prune;
+};
+
+static int read_policy_options(sd_bus_message *m, struct policy_options *options)
+{
+	const struct {
+		const char *name;
+		int *value;
+	} flags[] = {
+		{ "Explain", &options->explain },
+		{ "Diff", &options->diff },
+		{ "Atomic", &options->atomic },
+		{ "Prune", &options->prune },
+	};
+	int r;
+
+	r = sd_bus_message_enter_container(m, 'a', "{sv}");
+	while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+		const char *option;
+
+		r = sd_bus_message_read(m, "s", &option);
+		if (r < 0)
+			return r;
+		if (strcmp(option, "Text") == 0)
+			r = sd_bus_message_read(m, "v", "s", &options->text);
+		for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+			if (strcmp(option, flags[i].name) == 0)
+				r = sd_bus_message_read(m, "v", "b", flags[i].value);
+		if (r >= 0)
+			r = sd_bus_message_exit_container(m);
+	}
+	return r;
+}
+
+static int method_plan(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	struct policy_options options = { 0 };
+	char *text = NULL, line[256] = "";
+	const char *name;
+	size_t size;
+	FILE *f;
+	int r;
+
+	r = sd_bus_message_read(m, "s", &name);
+	if (r >= 0)
+		r = read_policy_options(m, &options);
+	if (r < 0)
+		return r;
+	if (is_wish(name, error))
+		return -EIO;
+	f = open_memstream(&text, &size);
+	if (!f)
+		return -ENOMEM;
+	if (strcmp(name, "impossible") == 0) {
+		fprintf(f,
+			"{\"policy\":\"%s\",\"problems\":[{\"id\":\"CpuTaken\",\"line\":3,"
+			"\"group\":\"db\",\"resource\":\"CPU 3\",\"owner\":\"kernel web0\","
+			"\"asked\":\"CPU 3 is asked for\",\"available\":\"kernel web0 has it\","
+			"\"suggestion\":\"take CPU 4\",\"suggest_key\":\"cpus\","
+			"\"suggest_value\":\"4\"},{\"id\":\"NoMemory\",\"line\":0,\"group\":null,"
+			"\"resource\":null,\"owner\":null,\"asked\":\"all is asked for\","
+			"\"available\":null,\"suggestion\":null,\"suggest_key\":null,"
+			"\"suggest_value\":null}]}",
+			name);
+	} else {
+		fprintf(f,
+			"{\"policy\":\"%s\",\"machine\":\"this machine\","
+			"\"primary\":{\"cpus\":[0,1],\"memory\":[{\"node\":0,\"bytes\":2147483648},"
+			"{\"node\":1,\"bytes\":0}]},\"kernels\":[",
+			name);
+		for (unsigned i = 0; i < APPLY_KERNELS; i++)
+			fprintf(f,
+				"%s{\"name\":\"%s%u\",\"group\":\"%s\",\"cpus\":[%u,%u],"
+				"\"memory\":805306368,\"memory_nodes\":[{\"node\":0,\"bytes\":"
+				"536870912},{\"node\":1,\"bytes\":268435456}],\"devices\":[%s],"
+				"\"start\":%u,\"image\":null,\"initrd\":null,\"cmdline\":null,"
+				"\"root\":null,\"restart\":null,\"view\":{\"cores\":2,"
+				"\"split_cores\":%u,\"l3s\":1,\"split_l3s\":1,\"nodes\":2,"
+				"\"packages\":1,\"distance_max\":21,\"distance_mean\":13.7,"
+				"\"local_bytes\":536870912}}",
+				i ? "," : "", name, i, name, 2 + 2 * i, 3 + 2 * i,
+				strcmp(name, "devices") == 0 ? "\"0000:03:00.0\"" : "", i, i);
+		fprintf(f,
+			"],\"boot_args\":\"kernelcore=2G\",\"boot_args_sure\":false,\"notes\":[");
+		if (options.text)
+			first_line(options.text, line, sizeof(line));
+		fprintf(f, "{\"kind\":\"warning\",\"kernel\":null,\"text\":\"%s\"}",
+			options.text ? line : "the firmware lies");
+		if (options.explain)
+			fprintf(f,
+				",{\"kind\":\"info\",\"kernel\":\"%s0\",\"text\":\"it was "
+				"there\"}",
+				name);
+		fprintf(f, "]");
+		if (options.diff) {
+			fprintf(f, ",\"changes\":[");
+			if (strncmp(name, "stops", 5) == 0)
+				fprintf(f, "{\"change\":\"stop\",\"name\":\"old\",\"why\":\"it "
+					   "is not planned\",\"running\":true},");
+			for (unsigned i = 0; i < APPLY_KERNELS; i++) {
+				char kernel[128];
+
+				snprintf(kernel, sizeof(kernel), "%s%u", name, i);
+				fprintf(f,
+					"%s{\"change\":\"%s\",\"name\":\"%s\",\"why\":\"\","
+					"\"running\":%s}",
+					i ? "," : "", find(kernel) ? "keep" : "start", kernel,
+					find(kernel) ? "true" : "false");
+			}
+			fprintf(f, "]");
+		}
+		fprintf(f, "}");
+	}
+	if (fclose(f) != 0)
+		return -ENOMEM;
+	r = sd_bus_reply_method_return(m, "s", text);
+	free(text);
+	return r;
+}
+
+static int method_apply(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	struct policy_options options = { 0 };
+	struct job *job;
+	const char *name;
+	int r;
+
+	r = sd_bus_message_read(m, "s", &name);
+	if (r >= 0)
+		r = read_policy_options(m, &options);
+	if (r < 0)
+		return r;
+	if (is_wish(name, error))
+		return -EIO;
+	if (strcmp(name, "impossible") == 0)
+		return fail(error, POPCORN_ERROR_PLAN_IMPOSSIBLE);
+	if (strcmp(name, "devices") == 0)
+		return fail(error, POPCORN_ERROR_NOT_SUPPORTED);
+	if (strncmp(name, "stops", 5) == 0 && !options.prune)
+		return fail(error, POPCORN_ERROR_WOULD_STOP);
+	/* So that a test sees what was sent. */
+	if (strcmp(name, "atomic") == 0 && !options.atomic)
+		return fail(error, POPCORN_ERROR_INVALID_ARGUMENT);
+	if (apply_job)
+		return fail(error, POPCORN_ERROR_BUSY);
+	r = new_job(NULL, name, "apply", &job);
+	return r < 0 ? r : sd_bus_reply_method_return(m, "o", job_path(job));
 }
 
 static int method_not_here(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -524,6 +740,8 @@ static int method_get_job(sd_bus_message *m, void *userdata, sd_bus_error *error
 	r = sd_bus_message_read(m, "u", &id);
 	if (r < 0)
 		return r;
+	if (apply_job && apply_job->id == id)
+		return sd_bus_reply_method_return(m, "o", job_path(apply_job));
 	for (int i = 0; i < MAX_KERNELS; i++)
 		if (kernels[i].used && kernels[i].job && kernels[i].job->id == id)
 			return sd_bus_reply_method_return(m, "o", job_path(kernels[i].job));
@@ -622,7 +840,7 @@ static int method_open_kernel_log(sd_bus_message *m, void *userdata, sd_bus_erro
 	return r;
 }
 
-/* The file FAKE_TOPOLOGY.xml or .json, as a test has made it. */
+/* The file FAKE_TOPOLOGY.xml or .json, as a test has made it; without one, little. */
 static int method_get_topology(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	const char *folder = getenv("FAKE_TOPOLOGY"), *format;
@@ -634,6 +852,10 @@ static int method_get_topology(sd_bus_message *m, void *userdata, sd_bus_error *
 	r = sd_bus_message_read(m, "s", &format);
 	if (r < 0)
 		return r;
+	if (!folder && strcmp(format, "json") == 0)
+		return sd_bus_reply_method_return(m, "s", "{\"name\":\"this machine\"}");
+	if (!folder && strcmp(format, "xml") == 0)
+		return sd_bus_reply_method_return(m, "s", "<topology/>");
 	snprintf(path, sizeof(path), "%s.%s", folder ? folder : "", format);
 	f = fopen(path, "re");
 	if (!f || getdelim(&text, &size, '\0', f) < 0)
@@ -647,7 +869,7 @@ static int method_get_topology(sd_bus_message *m, void *userdata, sd_bus_error *
 	return r;
 }
 
-/* The policies of the folder FAKE_POLICIES, as a test has made it. */
+/* The policies of the folder FAKE_POLICIES, as a test has made it; without one, two. */
 static const char *const *policy_folders(void)
 {
 	static const char *folders[2];
@@ -663,6 +885,9 @@ static int method_list_policies(sd_bus_message *m, void *userdata, sd_bus_error 
 	size_t n;
 	int r;
 
+	if (!getenv("FAKE_POLICIES"))
+		return sd_bus_reply_method_return(m, "a(sssb)", 2, "bad", "/p/bad.conf", "line 1",
+						  0, "two", "/p/two.conf", "two kernels", 1);
 	if (policy_list(policy_folders(), &entries, &n, NULL) < 0)
 		return fail(error, POPCORN_ERROR_CONFIG);
 	r = sd_bus_message_new_method_return(m, &reply);
@@ -690,6 +915,8 @@ static int method_get_policy(sd_bus_message *m, void *userdata, sd_bus_error *er
 	r = sd_bus_message_read(m, "s", &name);
 	if (r < 0)
 		return r;
+	if (!getenv("FAKE_POLICIES") && strcmp(name, "two") == 0)
+		return sd_bus_reply_method_return(m, "ss", "/p/two.conf", "groups = ();\n");
 	if (policy_name_check(name, NULL) < 0 ||
 	    policy_find(policy_folders(), name, &path, &text, &size, NULL) < 0)
 		return fail(error, POPCORN_ERROR_NO_SUCH_POLICY);
@@ -735,11 +962,9 @@ static const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_METHOD_WITH_ARGS("OpenKernelLog", SD_BUS_ARGS("s", name), SD_BUS_RESULT("h", log),
 				method_open_kernel_log, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Plan", SD_BUS_ARGS("s", policy, "a{sv}", options),
-				SD_BUS_RESULT("s", plan), method_not_here,
-				SD_BUS_VTABLE_UNPRIVILEGED),
+				SD_BUS_RESULT("s", plan), method_plan, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Apply", SD_BUS_ARGS("s", policy, "a{sv}", options),
-				SD_BUS_RESULT("o", job), method_not_here,
-				SD_BUS_VTABLE_UNPRIVILEGED),
+				SD_BUS_RESULT("o", job), method_apply, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("GetTopology", SD_BUS_ARGS("s", format),
 				SD_BUS_RESULT("s", topology), method_get_topology,
 				SD_BUS_VTABLE_UNPRIVILEGED),
@@ -786,7 +1011,7 @@ static int get_kernel(sd_bus *b, const char *path, const char *interface, const 
 		{ "Version", kernel->version },
 		{ "Restart", kernel->restart },
 		{ "Unit", unit },
-		{ "Policy", "" },
+		{ "Policy", kernel->policy },
 	};
 
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
@@ -854,7 +1079,7 @@ static int find_kernel(sd_bus *b, const char *path, const char *interface, void 
 
 static int enumerate(sd_bus *b, const char *path, void *userdata, char ***ret, sd_bus_error *error)
 {
-	char **nodes = calloc(2 * MAX_KERNELS + 1, sizeof(*nodes));
+	char **nodes = calloc(2 * MAX_KERNELS + 2, sizeof(*nodes));
 	size_t n = 0;
 
 	if (!nodes)
@@ -865,6 +1090,8 @@ static int enumerate(sd_bus *b, const char *path, void *userdata, char ***ret, s
 		if (kernels[i].used && kernels[i].job)
 			nodes[n++] = copy(job_path(kernels[i].job));
 	}
+	if (apply_job)
+		nodes[n++] = copy(job_path(apply_job));
 	*ret = nodes;
 	return 0;
 }
@@ -904,7 +1131,7 @@ static int method_cancel(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	struct job *job = userdata;
 
-	if (strncmp(job->kernel->name, "late", 4) == 0) {
+	if (job->kernel && strncmp(job->kernel->name, "late", 4) == 0) {
 		job->late = true;
 		rearm(job);
 		return fail(error, POPCORN_ERROR_WRONG_STATE);
@@ -922,13 +1149,23 @@ static int get_job(sd_bus *b, const char *path, const char *interface, const cha
 	if (strcmp(property, "Id") == 0)
 		return sd_bus_message_append(reply, "u", job->id);
 	if (strcmp(property, "Name") == 0)
-		return sd_bus_message_append(reply, "s", job->kernel->name);
+		return sd_bus_message_append(reply, "s", job->name);
 	if (strcmp(property, "Kernel") == 0)
-		return sd_bus_message_append(reply, "o", kernel_path(job->kernel));
+		return sd_bus_message_append(reply, "o",
+					     job->kernel ? kernel_path(job->kernel) : "/");
 	if (strcmp(property, "Type") == 0)
 		return sd_bus_message_append(reply, "s", job->type);
 	if (strcmp(property, "State") == 0)
 		return sd_bus_message_append(reply, "s", "running");
+	if (!job->kernel && strcmp(property, "Step") == 0) {
+		char step[32] = "";
+
+		if (job->step)
+			snprintf(step, sizeof(step), "start %u of %d", job->step, APPLY_KERNELS);
+		return sd_bus_message_append(reply, "s", step);
+	}
+	if (!job->kernel)
+		return sd_bus_message_append(reply, "d", (double)job->step / APPLY_KERNELS);
 	if (strcmp(property, "Step") == 0)
 		return sd_bus_message_append(reply, "s", job->step ? steps[job->step - 1] : "");
 	return sd_bus_message_append(reply, "d", (double)job->step / NR_STEPS);
@@ -937,6 +1174,10 @@ static int get_job(sd_bus *b, const char *path, const char *interface, const cha
 static int find_job(sd_bus *b, const char *path, const char *interface, void *userdata, void **ret,
 		    sd_bus_error *error)
 {
+	if (apply_job && strcmp(job_path(apply_job), path) == 0) {
+		*ret = apply_job;
+		return 1;
+	}
 	for (int i = 0; i < MAX_KERNELS; i++) {
 		if (!kernels[i].used || !kernels[i].job ||
 		    strcmp(job_path(kernels[i].job), path) != 0)

@@ -468,6 +468,85 @@ START_TEST(test_daemon_dies)
 }
 END_TEST
 
+static void on_policy(const char *name, const char *path, const char *description, int valid,
+		      void *userdata)
+{
+	char *all = userdata;
+
+	snprintf(all + strlen(all), 256 - strlen(all), "%s %s %s %d;", name, path, description,
+		 valid);
+}
+
+START_TEST(test_policies)
+{
+	char *json = NULL, *path = NULL, *text = NULL, *xml = NULL;
+	struct popcorn_kernel *kernel;
+	struct popcorn_job *job;
+	char all[256] = "";
+
+	ck_assert_int_eq(popcorn_list_policies(popcorn, on_policy, all), 0);
+	ck_assert_str_eq(all, "bad /p/bad.conf line 1 0;two /p/two.conf two kernels 1;");
+	ck_assert_int_eq(popcorn_get_policy(popcorn, "two", &path, &text), 0);
+	ck_assert_str_eq(path, "/p/two.conf");
+	ck_assert_str_eq(text, "groups = ();\n");
+	free(text);
+	text = NULL;
+	ck_assert_int_eq(popcorn_get_policy(popcorn, "two", NULL, &text), 0);
+	ck_assert_int_eq(popcorn_get_policy(popcorn, "none", NULL, &text), -ENOENT);
+	ck_assert_int_eq(popcorn_get_policy(popcorn, NULL, NULL, &text), -ENOENT);
+	ck_assert_int_eq(popcorn_get_topology(popcorn, "xml", &xml), 0);
+	ck_assert_str_eq(xml, "<topology/>");
+	ck_assert_int_eq(popcorn_get_topology(popcorn, "svg", &xml), -EINVAL);
+	ck_assert_int_eq(popcorn_get_topology(popcorn, NULL, &xml), -EINVAL);
+
+	ck_assert_int_eq(popcorn_plan(popcorn, "two", NULL, 0, &json), 0);
+	ck_assert_ptr_nonnull(strstr(json, "\"name\":\"two1\""));
+	ck_assert_ptr_null(strstr(json, "changes"));
+	free(json);
+	json = NULL;
+	ck_assert_int_eq(popcorn_plan(popcorn, "two", "# mine\n",
+				      POPCORN_PLAN_DIFF | POPCORN_PLAN_EXPLAIN, &json),
+			 0);
+	ck_assert_ptr_nonnull(strstr(json, "# mine"));
+	ck_assert_ptr_nonnull(strstr(json, "\"change\":\"start\""));
+	ck_assert_ptr_nonnull(strstr(json, "info"));
+	ck_assert_int_eq(popcorn_plan(popcorn, "two", NULL, 4, &json), -EINVAL);
+	ck_assert_int_eq(popcorn_plan(popcorn, "two", "\xff", 0, &json), -EINVAL);
+	ck_assert_int_eq(popcorn_plan(popcorn, "\xff", NULL, 0, &json), -ENOENT);
+	ck_assert_int_eq(popcorn_plan(popcorn, NULL, NULL, 0, &json), -ENOENT);
+	ck_assert_int_eq(popcorn_plan(popcorn, "e-NoSuchPolicy", NULL, 0, &json), -ENOENT);
+
+	ck_assert_int_eq(popcorn_apply(popcorn, "two", NULL, 4, &job), -EINVAL);
+	ck_assert_int_eq(popcorn_apply(popcorn, "impossible", NULL, 0, &job), -EDOM);
+	ck_assert_int_eq(popcorn_apply(popcorn, "stops", NULL, 0, &job), -EBUSY);
+	ck_assert_str_eq(popcorn_last_error_name(popcorn),
+			 "org.popcornlinux.Popcorn1.Error.WouldStop");
+	ck_assert_int_eq(popcorn_apply(popcorn, "atomic", NULL, 0, &job), -EINVAL);
+	ck_assert_int_eq(popcorn_apply(popcorn, "atomic", NULL, POPCORN_APPLY_ATOMIC, &job), 0);
+	ck_assert_str_eq(popcorn_job_get_type(job), "apply");
+	ck_assert_str_eq(popcorn_job_get_name(job), "atomic");
+	ck_assert_int_eq(popcorn_job_wait(job, -1, NULL, NULL), 0);
+	popcorn_job_free(job);
+	ck_assert_int_eq(popcorn_get_kernel(popcorn, "atomic1", &kernel), 0);
+	ck_assert_str_eq(popcorn_kernel_get_policy(kernel), "atomic");
+	popcorn_kernel_free(kernel);
+	put_away("atomic0");
+	put_away("atomic1");
+	ck_assert_int_eq(popcorn_apply(popcorn, "slow", NULL, 0, &job), 0);
+	ck_assert_int_eq(popcorn_job_cancel(job), 0);
+	ck_assert_int_eq(popcorn_job_wait(job, -1, NULL, NULL), -ECANCELED);
+	popcorn_job_free(job);
+	ck_assert_int_eq(popcorn_apply(popcorn, "j-BootTimeout", NULL, 0, &job), 0);
+	ck_assert_int_eq(popcorn_job_wait(job, -1, NULL, NULL), -ETIME);
+	popcorn_job_free(job);
+	put_away("j-BootTimeout0");
+	free(json);
+	free(path);
+	free(text);
+	free(xml);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("libpopcorn");
@@ -490,6 +569,7 @@ int main(void)
 	tcase_add_test(with, test_cancel_too_late);
 	tcase_add_test(with, test_console);
 	tcase_add_test(with, test_events);
+	tcase_add_test(with, test_policies);
 	tcase_add_test(with, test_daemon_dies);
 	suite_add_tcase(suite, alone);
 	suite_add_tcase(suite, with);
