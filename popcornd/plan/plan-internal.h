@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
-/* A plan that is being made. For planner.c, plan-cpus.c, plan-memory.c and plan-devices.c only. */
+/* A plan that is being made. For planner.c and plan-*.c only. */
 
 #include "planner.h"
 
@@ -87,9 +87,25 @@ const char *size_key(uint64_t bytes, char buf[32]);
 const char *owner_text(const struct planner *p, uint32_t owner, char buf[OWNER_TEXT_MAX]);
 #define OWNER_TEXT(p, owner) owner_text((p), (owner), (char[OWNER_TEXT_MAX]){ 0 })
 
+static inline void bitmap_freep(hwloc_bitmap_t *set)
+{
+	hwloc_bitmap_free(*set);
+}
+
+#define _cleanup_bitmap_ __attribute__((cleanup(bitmap_freep)))
+
+/* plan-cpus.c: sets of Linux's numbers; a failure is remembered in no_memory. */
+hwloc_bitmap_t bitmap_new(struct planner *p);
+void bitmap_add(struct planner *p, hwloc_bitmap_t set, uint32_t cpu);
+/* SIZE_MAX: no memory. */
+size_t draft_new(struct planner *p, uint32_t group, uint32_t order);
+/* All of the core is @owner's, but for what is offline. */
+bool core_is(const struct planner *p, const struct machine_domain *core, uint32_t owner);
+/* plan-divide.c: a group without lists. */
+int plan_group(struct planner *p, uint32_t index);
+
 /* The steps; each returns 0 or -ENOMEM, and finds problems or none. */
 int plan_cpus(struct planner *p);    /* owner, drafts */
 int plan_memory(struct planner *p);  /* kernels[].memory, primary_memory */
 int plan_devices(struct planner *p); /* kernels[].devices */
-/* The devices that the selector stands for; how many. */
 bool device_matches(const struct machine_device *device, const struct policy_selector *selector);

@@ -118,7 +118,8 @@ struct policy_group {
 	uint64_t memory_bytes; /* MEMORY_FIXED */
 	enum policy_memory_from memory_from;
 	hwloc_bitmap_t memory_nodes; /* FROM_INTERLEAVE; or NULL */
-	uint64_t align;		     /* of each node's part; 0 = the machine's block size */
+	uint64_t
+		align; /* of each node's part; 0 = the machine's block size, or 2 MiB of small shares */
 
 	struct policy_selector *devices;
 	size_t n_devices;

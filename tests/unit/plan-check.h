@@ -468,6 +468,109 @@ static inline const char *check_plan_memory(const struct facts *facts, const str
 	return what;
 }
 
+/* A CPU's part of its core, in 840ths. */
+static inline uint64_t weight_of(const struct facts *facts, uint32_t cpu)
+{
+	const struct machine *machine = facts->input->machine;
+	uint64_t threads = 0;
+
+	if (machine->cpus[cpu].in[LEVEL_CORE] == UNKNOWN)
+		return 840;
+	for (uint32_t i = 0; i < machine->n_cpus; i++)
+		threads += machine->cpus[i].in[LEVEL_CORE] == machine->cpus[cpu].in[LEVEL_CORE] &&
+			   is_present(facts, i);
+	return 840 / threads;
+}
+
+/* What a kernel is entitled to of a node, if it is proportional. */
+static inline uint64_t share_of(const struct facts *facts, uint32_t kernel, size_t node)
+{
+	const struct machine *machine = facts->input->machine;
+	uint64_t own = 0, all = 0;
+
+	for (uint32_t i = 0; i < machine->n_cpus; i++) {
+		if (machine->cpus[i].in[LEVEL_NODE] != node || !is_present(facts, i))
+			continue;
+		all += weight_of(facts, i);
+		own += facts->kernel[i] == kernel + 1 ? weight_of(facts, i) : 0;
+	}
+	/* Less than 2^52 bytes and 2^26 840ths: more than a double has, but a MiB is near enough. */
+	return all ? (uint64_t)((double)usable_of(machine, node) / (double)all * (double)own) : 0;
+}
+
+/*
+ * Where nobody takes memory first, proportional shares are what they should be; and equal ones could not
+ * be larger, where it is easy to see: all local on one node each, or all from anywhere.
+ */
+static inline const char *check_plan_shares(const struct facts *facts, const struct plan *plan)
+{
+	const struct machine *machine = plan->machine;
+	const struct plan_input *input = facts->input;
+	uint64_t block = machine->block_size, align = 0, room = 0, total = 0, n_equal = 0;
+	bool alone = !input->primary_memory && !input->policy->primary.memory && !input->n_used;
+	bool easy = alone, any = false, local = false, stuck = false;
+
+	/* Counting by the plainest means takes too long there. */
+	if (machine->n_cpus > 300 || !alone)
+		return NULL;
+	for (size_t g = 0; g < plan->policy->n_groups; g++) {
+		const struct policy_group *group = &plan->policy->groups[g];
+
+		alone &= group->memory != MEMORY_FIXED && group->memory_from == FROM_LOCAL;
+		if (group->memory != MEMORY_EQUAL)
+			continue;
+		any |= group->memory_from == FROM_ANY;
+		local |= group->memory_from == FROM_LOCAL;
+		/* With one `align`, and the policy's own. */
+		easy &= group->memory_from != FROM_INTERLEAVE && group->align &&
+			(align == 0 || align == group->align);
+		align = group->align;
+	}
+	for (uint32_t k = 0; k < plan->n_kernels; k++) {
+		const struct plan_kernel *kernel = &plan->kernels[k];
+		uint64_t step = kernel->group->align ? kernel->group->align : block;
+		size_t n = 0;
+
+		if (kernel->group->memory == MEMORY_EQUAL) {
+			n_equal++;
+			for (size_t i = 1; !any && i < kernel->n_cpus; i++)
+				easy &= machine->cpus[machine_find_cpu(machine, kernel->cpus[i])]
+						.in[LEVEL_NODE] ==
+					machine->cpus[machine_find_cpu(machine, kernel->cpus[0])]
+						.in[LEVEL_NODE];
+		}
+		if (kernel->group->memory != MEMORY_PROPORTIONAL || !alone)
+			continue;
+		for (size_t i = 0; i < machine->n_domains[LEVEL_NODE]; i++) {
+			uint64_t share = share_of(facts, k, i), bytes = 0;
+
+			for (; n < kernel->n_memory && kernel->memory[n].node <= i; n++)
+				bytes = kernel->memory[n].node == i ? kernel->memory[n].bytes : 0;
+			if (bytes > share + MIB)
+				return "more than the proportional share";
+			if (bytes + step + MIB <= share)
+				return "less than the proportional share";
+		}
+	}
+	if (!easy || !n_equal || any == local)
+		return NULL;
+	for (size_t i = 0; i < machine->n_domains[LEVEL_NODE]; i++) {
+		uint64_t left = plan->primary_memory[i] -
+				(machine->nodes[i].memory - usable_of(machine, i));
+		uint64_t n = 0;
+
+		for (uint32_t k = 0; k < plan->n_kernels; k++)
+			n += plan->kernels[k].group->memory == MEMORY_EQUAL &&
+			     plan->kernels[k].memory[0].node == i;
+		stuck |= n && left / align < n;
+		room += left / align;
+		total += n;
+	}
+	if (local ? !stuck : room >= n_equal)
+		return "equal shares that could be larger";
+	return total == n_equal ? NULL : "equal kernels that are nowhere";
+}
+
 static inline const char *check_plan_devices(const struct facts *facts, const struct plan *plan)
 {
 	const struct machine *machine = plan->machine;
@@ -572,6 +675,8 @@ static inline const char *plan_check(const struct plan_input *input, const struc
 		what = check_plan_division(&facts, plan);
 	if (!what)
 		what = check_plan_memory(&facts, plan);
+	if (!what)
+		what = check_plan_shares(&facts, plan);
 	if (!what)
 		what = check_plan_devices(&facts, plan);
 	if (!what)

@@ -521,7 +521,7 @@ static inline bool group_set(struct policy_group *group, struct policy_primary *
 		group->align = bytes;
 		return true;
 	}
-	/* Names and sets are never freed: a test has few of them. */
+	/* For group_unset(). */
 	if (strcmp(key, "name") == 0) {
 		group->name = strdup(value);
 		return true;
@@ -545,7 +545,24 @@ static inline bool group_set(struct policy_group *group, struct policy_primary *
 	return true;
 }
 
-/* Plans with all memory but one group's out of the way, to see if that one could have had it. */
+/* Lets go of what group_set() allocated. */
+static inline void group_unset(struct policy_group *group, const struct policy_group *original)
+{
+	if (group->name != original->name)
+		free(group->name);
+	if (group->within_kind != original->within_kind)
+		free(group->within_kind);
+	if (group->within_cpus != original->within_cpus)
+		hwloc_bitmap_free(group->within_cpus);
+	if (group->within_nodes != original->within_nodes)
+		hwloc_bitmap_free(group->within_nodes);
+	if (group->within_packages != original->within_packages)
+		hwloc_bitmap_free(group->within_packages);
+	if (group->memory_nodes != original->memory_nodes)
+		hwloc_bitmap_free(group->memory_nodes);
+}
+
+/* Whether memory could have been had after all, where that is easy to count. */
 static inline const char *check_memory(const struct plan_input *input,
 				       const struct policy_group *group, unsigned *skipped)
 {

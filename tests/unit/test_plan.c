@@ -644,12 +644,10 @@ END_TEST
 
 START_TEST(test_odd_memory)
 {
-	struct stream stream = { .state = 1 };
 	struct result r = { 0 };
 	struct plan_kernel *kernel;
 
 	/* A machine of which nobody knows where CPU 3 is, with a node that has memory only. */
-	(void)stream;
 	r.machine = zeroed(1, sizeof(*r.machine));
 	r.machine->name = print("odd");
 	r.machine->block_size = 128 * MIB;
@@ -893,13 +891,14 @@ START_TEST(test_order_and_override)
 		"groups = ( { name = \"front\"; after = ( \"app{n}\", \"db\" ); },"
 		" { name = \"app{n}\"; count = 2; after = \"db\"; override = ( { name = \"app1\";"
 		" cmdline = \"b\"; restart = \"on-failure\"; } ); }, { name = \"db\"; } );");
-	json_t *json;
+	json_t *all, *json;
 
 	must_plan(&r);
 	ck_assert_uint_eq(plan_find(r.plan, "front")->start, 2);
 	ck_assert_uint_eq(plan_find(r.plan, "app0")->start, 1);
 	ck_assert_uint_eq(plan_find(r.plan, "db")->start, 0);
-	json = json_object_get(plan_to_json(r.plan, false), "kernels");
+	all = plan_to_json(r.plan, false);
+	json = json_object_get(all, "kernels");
 	ck_assert_str_eq(json_string_value(json_object_get(json_array_get(json, 1), "cmdline")),
 			 "a");
 	ck_assert_str_eq(json_string_value(json_object_get(json_array_get(json, 2), "cmdline")),
@@ -907,6 +906,7 @@ START_TEST(test_order_and_override)
 	ck_assert_str_eq(json_string_value(json_object_get(json_array_get(json, 2), "restart")),
 			 "on-failure");
 	ck_assert(json_is_null(json_object_get(json_array_get(json, 1), "restart")));
+	json_decref(all);
 	done(&r);
 }
 END_TEST
@@ -1106,6 +1106,7 @@ static void try_suggestion(const struct plan_input *input, const struct plan_pro
 			      problem->resource, problem->suggest_key, problem->suggest_value);
 	if (r < 0)
 		plan_problems_free(problems, n);
+	group_unset(&policy.groups[index], &input->policy->groups[index]);
 	free(policy.groups);
 }
 
