@@ -92,7 +92,10 @@ groups = (
 );
 POLICY
 fails_with 'bad.conf:2: x:' popcornctl apply /tmp/bad.conf
-fails_with NotSupported popcornctl apply compute-io --yes
+address=$(popcornctl topology --json=short | jq -r '.devices[0].address')
+sed -i "s/cpus = \"17\";/cpus = \"1\"; devices = \"$address\";/" /tmp/bad.conf
+ok 'a device can be planned' popcornctl plan /tmp/bad.conf
+fails_with NotSupported popcornctl apply /tmp/bad.conf
 is 'nothing was started' "$(popcornctl list --no-legend | wc -l)" 0
 
 rm $policy
