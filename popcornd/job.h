@@ -58,6 +58,7 @@ struct job {
 	struct popcorn_error unit_error;
 	uint32_t old_generation; /* of the ended kernel that is released first, or 0 */
 	char *unit_job;		 /* systemd's job that starts the unit */
+	bool unit_again;	 /* it was asked for a second time */
 	sd_bus_slot *unit_slot;
 	/* Stop */
 	uint64_t timeout_usec;

@@ -157,6 +157,16 @@ static int on_job_removed(sd_bus_message *signal, void *userdata, sd_bus_error *
 			found = job;
 	if (!found || found->launched || found->cancelled)
 		return 0;
+	/*
+	 * That may have been the end of the kernel's last life: a leader that was still starting, to
+	 * whose job ours was joined. The second time it is about ours.
+	 */
+	if (strcmp(result, "failed") == 0 && !found->unit_again) {
+		found->unit_again = true;
+		if (unit_start(found) < 0)
+			fail(found, POPCORN_ERROR_UNIT, "systemd can't be reached");
+		return 0;
+	}
 	if (strcmp(result, "done") != 0)
 		fail(found,
 		     strcmp(result, "canceled") == 0 ? POPCORN_ERROR_CANCELLED : POPCORN_ERROR_UNIT,
