@@ -913,7 +913,8 @@ END_TEST
 
 START_TEST(test_json)
 {
-	static const char *const plan_keys[] = { "policy", "machine", "primary", "kernels",
+	static const char *const plan_keys[] = { "policy",  "machine",	 "primary",
+						 "kernels", "boot_args", "boot_args_sure",
 						 "notes" };
 	static const char *const kernel_keys[] = { "name",	   "group",   "cpus",  "memory",
 						   "memory_nodes", "devices", "start", "image",
