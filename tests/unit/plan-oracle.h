@@ -583,7 +583,12 @@ static inline const char *check_memory(const struct plan_input *input,
 	/* Counted again where there is nobody else to count: one group, fixed, from its own nodes. */
 	if (group->memory != MEMORY_FIXED || input->policy->n_groups != 1 ||
 	    group->memory_from == FROM_INTERLEAVE || input->primary_memory ||
-	    input->policy->primary.memory || !facts_before(input, 1, &facts)) {
+	    input->policy->primary.memory) {
+		++*skipped;
+		return NULL;
+	}
+	if (!facts_before(input, 1, &facts)) {
+		facts_done(&facts);
 		++*skipped;
 		return NULL;
 	}
