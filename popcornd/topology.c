@@ -326,6 +326,33 @@ static int check_head(const char *name, const char *text, size_t size, struct po
 	return 0;
 }
 
+/*
+ * Threads and nodes need a number, and not just any: hwloc takes 2^32 - 1 where there is none, and a
+ * set with that has 512 MiB.
+ */
+static bool has_numbers(const char *text)
+{
+	static const char *const types[] = { "type=\"PU\"", "type=\"NUMANode\"" };
+	static const char number[] = " os_index=\"";
+	const char *end;
+
+	for (const char *p = text; (p = strstr(p, "<object ")); p = end) {
+		const char *at;
+		bool wants = false;
+
+		end = strchr(p, '>');
+		if (!end)
+			return true; /* cut off: hwloc says so */
+		for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+			wants |= memmem(p, (size_t)(end - p), types[i], strlen(types[i])) != NULL;
+		at = memmem(p, (size_t)(end - p), number, sizeof(number) - 1);
+		if (wants &&
+		    (!at || strtoull(at + sizeof(number) - 1, NULL, 10) >= TOPOLOGY_CPUS_MAX))
+			return false;
+	}
+	return true;
+}
+
 static int bad_xml(const char *name, struct popcorn_error *error)
 {
 	return popcorn_error_set(error, POPCORN_ERROR_TOPOLOGY,
@@ -372,7 +399,8 @@ static int xml_here(const char *name, const char *text, size_t size, struct topo
 	r = topology_new(name, &topology);
 	if (r < 0)
 		return popcorn_error_set_errno(error, r, "hwloc can't be used");
-	if (hwloc_topology_set_xmlbuffer(topology->hwloc, copy, (int)size + 1) < 0 ||
+	if (!has_numbers(copy) ||
+	    hwloc_topology_set_xmlbuffer(topology->hwloc, copy, (int)size + 1) < 0 ||
 	    finish_load(topology) < 0 || check_tree(topology) < 0)
 		return bad_xml(name, error);
 	*ret = steal_ptr(topology);

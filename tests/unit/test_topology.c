@@ -194,6 +194,9 @@ START_TEST(test_hostile)
 		{ "type=\"Core\"", "type=\"Misc\"" },
 		{ "cache_size=\"1048576\"", "cache_size=\"99999999999999999999999\"" },
 		{ "os_index=\"0\"", "os_index=\"99999999999\"" },
+		{ "type=\"PU\" os_index=", "type=\"PU\" os_inbex=" },
+		{ "type=\"PU\" os_index=\"0", "type=\"PU\" os_index=\"4294967295" },
+		{ "type=\"NUMANode\" os_index=\"0", "type=\"NUMANode\" os_index=\"4294967294" },
 		{ "length=\"30\"", "length=\"300000000\"" },
 		{ "local_memory=\"8587984896\"", "local_memory=\"18446744073709551615\"" },
 	};
