@@ -258,8 +258,8 @@ _popcorn_public_ int popcorn_get_topology(struct popcorn *popcorn, const char *f
 
 /** popcorn_policy_callback - gets each policy; @description: what its file says, or what is wrong
  *  with it if it is not @valid. All live during the call. */
-typedef void (*popcorn_policy_callback)(const char *name, const char *path,
-					const char *description, int valid, void *userdata);
+typedef void (*popcorn_policy_callback)(const char *name, const char *path, const char *description,
+					int valid, void *userdata);
 /** popcorn_list_policies - all policies that popcornd has, by name. */
 _popcorn_public_ int popcorn_list_policies(struct popcorn *popcorn,
 					   popcorn_policy_callback callback, void *userdata);

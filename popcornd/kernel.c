@@ -157,10 +157,9 @@ static void add_history(struct kernel *kernel, uint64_t time)
 void kernel_set_state(struct kernel *kernel, enum popcorn_state state, enum popcorn_reason reason,
 		      const char *text)
 {
-	static const char *const properties[] = { "State",	  "Reason", "ReasonText",
-						  "History",	  "Id",	    "Cpus",
-						  "MemoryRanges", "Memory", "Version",
-						  "BootTime",	  "Policy", NULL };
+	static const char *const properties[] = { "State",   "Reason",	 "ReasonText",	 "History",
+						  "Id",	     "Cpus",	 "MemoryRanges", "Memory",
+						  "Version", "BootTime", "Policy",	 NULL };
 	enum popcorn_state old = kernel->state;
 	bool crashed = state == POPCORN_STATE_CRASHED;
 	uint64_t now = clock_usec(CLOCK_REALTIME);

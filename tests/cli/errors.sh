@@ -34,7 +34,7 @@ done
 for size in '' M 1X 512MM -1 1.5 1.G 99999999999999999999 17179869184G 0x 0xg 1e3; do
 	usage "'.*' is not a size.*\(MemoryInvalid\)" boot db0 "--memory=$size"
 done
-for nodes in 512M 0: :512M 0:x x:512M 0:512M,, , -1:2M; do
+for nodes in 512M 0: :512M 0:x x:512M '0:512M,,' ',' -1:2M; do
 	usage "'.*' is not memory by node.*\(MemoryInvalid\)" boot db0 "--memory-nodes=$nodes"
 done
 for time in '' 0 -1 1y 1e30 nan inf 0x10; do
