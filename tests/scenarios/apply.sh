@@ -68,6 +68,8 @@ is 'b was replaced' "$(ask b 'grep -o popcorn.test=. /proc/cmdline')" popcorn.te
 is 'a was not' "$(prop a BootTime)" "$boot_a"
 
 say '--- all or nothing'
+# The unit of a kernel that does not boot.
+expect_failed_unit popcorn@b.service
 # No kernel boots as fast as this. Those that ran have to come back as they were.
 sed -i 's/popcorn.test=2/popcorn.test=3/' $policy
 sed -i 's/ after = "a";/ boot_timeout = 0.2;/' $policy

@@ -20,6 +20,10 @@ for verb in stop kill release; do
 done
 refused NotAuthorized as_nobody popcornctl boot two --cpus 1 --memory 256M
 refused NotAuthorized as_nobody popcornctl console one
+printf 'groups = ( { name = "two"; cpus = "1"; memory = "256M"; } );\n' >/tmp/two.conf
+chmod 644 /tmp/two.conf
+ok 'anyone may plan' as_nobody popcornctl plan /tmp/two.conf
+refused NotAuthorized as_nobody popcornctl apply /tmp/two.conf
 fails_with 'ermission denied' as_nobody cat /dev/popcorn
 is 'still running' "$(prop one State)" running
 say '-- a user whom polkit lets'
@@ -33,4 +37,7 @@ RULE
 systemctl restart polkit
 ok 'nobody, whom polkit lets now, stops it' as_nobody popcornctl stop one
 ok 'and forgets it' as_nobody popcornctl release one
+ok 'and applies a policy' as_nobody popcornctl apply /tmp/two.conf
+ok 'and stops that' as_nobody popcornctl stop two
+ok 'and forgets that' as_nobody popcornctl release two
 whole_check
