@@ -35,6 +35,8 @@ ask() {
 		case $line in
 		"begin-$mark") begun=yes ;;
 		*"end-$mark") code=0; line=${line%"end-$mark"}; [ -z "$line" ] || printf '%s\n' "$line"; break ;;
+		# What the kernel says meanwhile is no answer.
+		'['[\ 0-9]*.[0-9]*'] '*) ;;
 		*) [ -z "$begun" ] || printf '%s\n' "$line" ;;
 		esac
 	done
