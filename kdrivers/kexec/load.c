@@ -196,12 +196,10 @@ static void announce(struct popcorn_kernel *kernel)
 	apicids = kvmalloc_array(kernel->nr_cpus, sizeof(*apicids), GFP_KERNEL);
 	if (ranges && apicids) {
 		list_for_each_entry(mem, &kernel->ranges, list)
-			ranges[life.nr_ranges++] = (struct popcorn_directory_range){
-				mem->start, mem->length
-			};
-		ranges[life.nr_ranges++] = (struct popcorn_directory_range){
-			kernel->low_start, kernel->low_length
-		};
+			ranges[life.nr_ranges++] =
+				(struct popcorn_directory_range){ mem->start, mem->length };
+		ranges[life.nr_ranges++] =
+			(struct popcorn_directory_range){ kernel->low_start, kernel->low_length };
 		for (i = 0; i < kernel->nr_cpus; i++)
 			apicids[i] = kernel->cpus[i].apicid;
 		life.ranges = ranges;

@@ -219,8 +219,8 @@ int popcorn_msg_primary_init(void)
 	int err;
 
 	/* 50 pages in a row: worth the core's trouble, once. */
-	new = alloc_pages_exact(sizeof(*new), GFP_KERNEL | __GFP_ZERO | __GFP_RETRY_MAYFAIL |
-						      __GFP_NOWARN);
+	new = alloc_pages_exact(sizeof(*new),
+				GFP_KERNEL | __GFP_ZERO | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 	if (!new)
 		return -ENOMEM;
 	new->version = POPCORN_DIRECTORY_VERSION;

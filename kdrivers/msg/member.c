@@ -158,9 +158,8 @@ static bool is_foreign(u64 start, u64 bytes)
 
 	return start && bytes && IS_ALIGNED(start, PAGE_SIZE) && start < limit &&
 	       bytes <= limit - start &&
-	       (!self.id ||
-		region_intersects(start, bytes, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) ==
-			REGION_DISJOINT);
+	       (!self.id || region_intersects(start, bytes, IORESOURCE_SYSTEM_RAM,
+					      IORES_DESC_NONE) == REGION_DISJOINT);
 }
 
 /* Memory of the peer, as the primary says; the primary has what nobody else has. */
@@ -401,8 +400,8 @@ static void say_hello(struct peer *peer)
 		}
 		err = popcorn_writer_init(&tx->writer, tx->map, bytes, self.generation);
 		if (err) {
-			peer_fail(peer, err == -EPROTONOSUPPORT ? "its ring has another version" :
-								  "its ring is damaged");
+			peer_fail(peer, err == -EPROTONOSUPPORT ? "its ring has another version"
+								: "its ring is damaged");
 			return;
 		}
 	}
@@ -435,8 +434,8 @@ static void bring_up(struct peer *peer)
 static bool is_over(const struct peer *peer, u64 life, u32 state)
 {
 	return POPCORN_LIFE_GENERATION(life) != peer->generation ||
-	       POPCORN_LIFE_PHASE(life) != POPCORN_LIFE_ALIVE ||
-	       state == POPCORN_MEMBER_LEFT || READ_ONCE(peer->failed) || self.left;
+	       POPCORN_LIFE_PHASE(life) != POPCORN_LIFE_ALIVE || state == POPCORN_MEMBER_LEFT ||
+	       READ_ONCE(peer->failed) || self.left;
 }
 
 /* The owner's part is believed if it is of the present life and makes sense. */
@@ -482,7 +481,8 @@ static void take_down(const unsigned long *over)
 	struct peer *peer;
 	u32 id;
 
-	for_each_set_bit(id, over, POPCORN_MEMBERS_MAX) {
+	for_each_set_bit(id, over, POPCORN_MEMBERS_MAX)
+	{
 		peer = peers[id];
 		/* Remembered for the listeners: state is what senders go by. */
 		peer->tx_ready = peer->state == PEER_UP;
@@ -493,7 +493,8 @@ static void take_down(const unsigned long *over)
 		smp_store_release(&peer->state, PEER_DOWN);
 	}
 	synchronize_rcu();
-	for_each_set_bit(id, over, POPCORN_MEMBERS_MAX) {
+	for_each_set_bit(id, over, POPCORN_MEMBERS_MAX)
+	{
 		peer = peers[id];
 		unmap_peer(peer);
 		rx_drop(peer);

@@ -64,14 +64,14 @@ struct queued {
  * Handlers run with preemption off, or who preempts them would keep all other messages waiting. Not
  * on RT, where they may take locks that sleep.
  */
-static void reader_begin(void)
+static void reader_begin(void) __acquires(RCU)
 {
 	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
 		preempt_disable();
 	rcu_read_lock();
 }
 
-static void reader_end(void)
+static void reader_end(void) __releases(RCU)
 {
 	rcu_read_unlock();
 	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
@@ -148,7 +148,8 @@ static void rx_work(struct work_struct *work)
 }
 
 /* true: it has been taken. false: later. */
-static bool enqueue(struct rx *rx, const struct popcorn_msg *msg, const struct popcorn_message *message)
+static bool enqueue(struct rx *rx, const struct popcorn_msg *msg,
+		    const struct popcorn_message *message)
 {
 	struct queued *queued = NULL;
 	unsigned long flags;
@@ -156,8 +157,8 @@ static bool enqueue(struct rx *rx, const struct popcorn_msg *msg, const struct p
 	spin_lock_irqsave(&rx->lock, flags);
 	if (rx->queued < QUEUE_MAX) {
 		queued = kmalloc(struct_size(queued, payload, message->length),
-				 GFP_ATOMIC | __GFP_NOWARN) ?:
-			 xchg(&rx->spare, NULL);
+				 GFP_ATOMIC | __GFP_NOWARN)
+				 ?: xchg(&rx->spare, NULL);
 	}
 	if (queued) {
 		queued->msg = *msg;
@@ -203,7 +204,8 @@ void rx_lane_init(struct peer *peer, u32 lane)
 
 /* One message */
 
-static bool take_hello(struct peer *peer, const struct popcorn_message *message, const void *payload)
+static bool take_hello(struct peer *peer, const struct popcorn_message *message,
+		       const void *payload)
 {
 	const struct hello *hello = payload;
 	u32 low, high;
@@ -246,7 +248,8 @@ static void take_failed(struct peer *peer, const struct popcorn_message *message
 }
 
 /* Takes the message that was peeked at. false: it stays, and others behind it. */
-static bool deliver(struct peer *peer, struct rx *rx, u32 lane, const struct popcorn_message *message)
+static bool deliver(struct peer *peer, struct rx *rx, u32 lane,
+		    const struct popcorn_message *message)
 {
 	const struct popcorn_msg_type *type;
 	struct popcorn_msg msg = {

@@ -25,7 +25,8 @@ static void collect(struct peer *peer, u32 lane, struct popcorn_msg_stats *ret)
 		.high_water = READ_ONCE(rx->high_water),
 		.slots = lane_slots(lane),
 	};
-	for_each_possible_cpu(cpu) {
+	for_each_possible_cpu(cpu)
+	{
 		count = per_cpu_ptr(peer->tx[lane].count, cpu);
 		ret->sent += count->messages;
 		ret->sent_bytes += count->bytes;
@@ -67,15 +68,16 @@ static int peers_show(struct seq_file *file, void *unused)
 		seq_puts(file, "not joined\n");
 		return 0;
 	}
-	seq_printf(file, "self %u.%u interrupts %llu threads %llu polls %llu polled %llu\n", self.id,
-		   self.generation, rx_count.interrupts, rx_count.threads, rx_count.polls,
+	seq_printf(file, "self %u.%u interrupts %llu threads %llu polls %llu polled %llu\n",
+		   self.id, self.generation, rx_count.interrupts, rx_count.threads, rx_count.polls,
 		   rx_count.polled);
 	for (id = 0; id < READ_ONCE(self.used); id++) {
 		peer = peer_of(id);
 		if (!peer)
 			continue;
 		seq_printf(file, "peer %u.%u %s%s%s\n", id, READ_ONCE(peer->generation),
-			   states[READ_ONCE(peer->state)], READ_ONCE(peer->failed) ? " failed: " : "",
+			   states[READ_ONCE(peer->state)],
+			   READ_ONCE(peer->failed) ? " failed: " : "",
 			   READ_ONCE(peer->failed) ?: "");
 		for (lane = 0; lane < POPCORN_LANES; lane++) {
 			collect(peer, lane, &s);

@@ -85,13 +85,13 @@ int popcorn_msg_notifier_unregister(struct notifier_block *block);
 /* Statistics of one peer and priority. Counters since this kernel's start, over all its lives. */
 struct popcorn_msg_stats {
 	u64 sent, sent_bytes, received, received_bytes;
-	u64 credit_waits;  /* how often a sender had to wait */
-	u64 rings;	   /* interrupts that were sent */
-	u64 unknown;	   /* messages that nobody here handles */
-	u64 stalls;	   /* how often a handler that sleeps was too far behind */
-	u64 late;	   /* replies that nobody waited for any more */
-	u32 high_water;	   /* most messages that were found waiting at once */
-	u32 slots;	   /* of the ring that they wait in */
+	u64 credit_waits; /* how often a sender had to wait */
+	u64 rings;	  /* interrupts that were sent */
+	u64 unknown;	  /* messages that nobody here handles */
+	u64 stalls;	  /* how often a handler that sleeps was too far behind */
+	u64 late;	  /* replies that nobody waited for any more */
+	u32 high_water;	  /* most messages that were found waiting at once */
+	u32 slots;	  /* of the ring that they wait in */
 };
 int popcorn_msg_stats(u32 id, u32 priority, struct popcorn_msg_stats *ret);
 
