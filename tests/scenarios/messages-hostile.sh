@@ -17,8 +17,8 @@ whole_mark
 popcornctl list
 ok 'load the test module' insmod "$(dirname "$0")/modules/popcorn_msgtest.ko"
 up good 1
-start primary 'traffic 0'
-start good 'traffic 0'
+start primary 'traffic 0 10000'
+start good 'traffic 0 10000'
 
 says() {
 	dmesg | tail -n 40 | grep -q "$1"
@@ -33,7 +33,7 @@ bad() {
 	for kernel in primary good bad; do
 		wait_until 30 reaches "$kernel" 2
 	done
-	start bad 'traffic 0'
+	start bad 'traffic 0 10000'
 	id=$(sed -n 's/^peer \([0-9]*\.[0-9]*\) up.*/\1/p' $PEERS | tail -n 1)
 	on bad "insmod /popcorn_misbehave.ko how=$1 victim=$2" || true
 	if [ -n "$3" ]; then

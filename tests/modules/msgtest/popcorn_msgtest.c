@@ -4,8 +4,8 @@
  * with contents that follow from its number.
  *
  * /sys/kernel/debug/popcorn_msgtest/run takes
- *	traffic COUNT	COUNT messages (0: until "stop") of each stream to each kernel that is
- *			there, and to each that comes
+ *	traffic COUNT [US]	COUNT messages (0: until "stop") of each stream to each kernel that is
+ *			there, and to each that comes; a pause of US after each 64
  *	stop		ends that
  *	ping ID COUNT BYTES	round trips, one after the other; returns when done
  * and .../report says what was sent and received, and what was wrong.
@@ -67,6 +67,7 @@ static struct workqueue_struct *wq;
 static atomic_t running, errors;
 static bool stop = true;
 static u64 count;
+static unsigned int pause_us;
 static char first_error[128], ping_report[128];
 static DEFINE_MUTEX(run_lock);
 static struct dentry *folder;
@@ -210,6 +211,8 @@ static int send_stream(struct stream *stream, struct popcorn_msg_peer to, struct
 		if (err < 0)
 			return err;
 		stream->calls++;
+		if (pause_us)
+			usleep_range(pause_us, 2 * pause_us);
 	}
 	*payload = (struct payload){ .op = OP_DONE, .generation = generation, .number = number };
 	return ask(to, kind, payload, sizeof(*payload));
@@ -308,7 +311,7 @@ static ssize_t run_write(struct file *file, const char __user *from, size_t size
 	struct popcorn_msg_peer peer = {};
 	unsigned long long number;
 	char text[64] = "";
-	u32 a, b, c;
+	u32 a, b, c = 0;
 	int err = 0;
 
 	if (size >= sizeof(text))
@@ -316,8 +319,9 @@ static ssize_t run_write(struct file *file, const char __user *from, size_t size
 	if (copy_from_user(text, from, size))
 		return -EFAULT;
 	mutex_lock(&run_lock);
-	if (sscanf(text, "traffic %llu", &number) == 1) {
+	if (sscanf(text, "traffic %llu %u", &number, &c) >= 1) {
 		count = number;
+		pause_us = c;
 		WRITE_ONCE(stop, false);
 		while (popcorn_msg_next(&peer))
 			start(peer.id);
