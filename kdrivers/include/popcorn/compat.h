@@ -22,6 +22,10 @@
  * Interrupts are off because an xAPIC takes two writes, the destination first: a handler that
  * sends in between would change the destination. The bounded variant of the wait is used, since
  * no reason exists to hang this kernel for an interrupt to another one.
+ *
+ * The fence, because an interrupt must not overtake the stores that it announces: a write to an
+ * x2APIC's MSR, unlike one to an xAPIC's uncached page, waits for none before it (Intel SDM 3A,
+ * "MSR Access in x2APIC Mode"). tests/models/ring.pml shows what is lost otherwise.
  */
 static inline void popcorn_apic_send(u32 low, u32 apicid)
 {
