@@ -9,13 +9,13 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "description.h"
 #include "draw.h"
 #include "error.h"
 #include "json-jansson.h"
 #include "output.h"
 #include "planner.h"
 #include "popcornctl.h"
-#include "topology.h"
 #include "util.h"
 
 /* What was asked for, by whatever way it is answered. */
@@ -72,24 +72,13 @@ static int read_wish(const struct arguments *arguments, const char *what, struct
  * Of a machine that is described.
  */
 
-static void topology_freep(struct topology **topology)
-{
-	topology_free(*topology);
-}
-
-static void machine_freep(struct machine **machine)
-{
-	if (*machine)
-		machine_free(*machine);
-}
-
 static void policy_freep(struct policy **policy)
 {
 	policy_free(*policy);
 }
 
 static int plan_here(const struct arguments *arguments, const char *what, const struct wish *wish,
-		     struct topology **ret_topology, json_t **ret)
+		     struct topology **ret_topology, struct json **ret)
 {
 	_cleanup_(topology_freep) struct topology *topology = NULL;
 	_cleanup_(machine_freep) struct machine *machine = NULL;
@@ -97,14 +86,12 @@ static int plan_here(const struct arguments *arguments, const char *what, const 
 	struct popcorn_error error = { 0 };
 	struct plan_problem *problems = NULL;
 	struct plan_input input;
+	json_t *value = NULL;
 	struct plan *plan;
 	size_t n = 0;
 	int r;
 
-	r = arguments->xml ? topology_load_xml(arguments->xml, &topology, &error)
-			   : topology_load_synthetic(arguments->synthetic, &topology, &error);
-	if (r == 0)
-		r = machine_new(topology, NULL, &machine, &error);
+	r = load_description(arguments, &topology, &machine, &error);
 	if (r == 0)
 		r = wish->text ? policy_parse(wish->shown, wish->text, wish->size, &policy, &error)
 			       : policy_load(policy_folders(), wish->name, &policy, &error);
@@ -118,16 +105,18 @@ static int plan_here(const struct arguments *arguments, const char *what, const 
 	};
 	r = plan_make(&input, &plan, &problems, &n);
 	if (r == 0) {
-		*ret = plan_to_json(plan, arguments->explain);
+		value = plan_to_json(plan, arguments->explain);
 		plan_free(plan);
 	} else if (r == -EDOM) {
-		*ret = plan_problems_to_json(policy, problems, n);
+		value = plan_problems_to_json(policy, problems, n);
 		plan_problems_free(problems, n);
 	}
-	if ((r < 0 && r != -EDOM) || !*ret) {
+	if (!value) {
 		complain(what, "out of memory");
 		return EXIT_FAILED;
 	}
+	*ret = json_from_jansson(value);
+	json_decref(value);
 	*ret_topology = topology;
 	topology = NULL;
 	return EXIT_DONE;
@@ -135,18 +124,14 @@ static int plan_here(const struct arguments *arguments, const char *what, const 
 
 /* Of popcornd's machine. */
 static int plan_there(struct popcorn *popcorn, const char *what, const struct wish *wish,
-		      unsigned flags, json_t **ret)
+		      unsigned flags, struct json **ret)
 {
 	_cleanup_free_ char *text = NULL;
 
 	if (popcorn_plan(popcorn, wish->name, wish->text, flags, &text) < 0)
 		return complain_last(popcorn, what);
-	*ret = json_loads(text, 0, NULL);
-	if (json_is_object(*ret))
-		return EXIT_DONE;
-	json_decref(*ret);
-	complain(what, "popcornd's answer was not understood; install matching versions");
-	return EXIT_FAILED;
+	*ret = parse_answer(what, text);
+	return *ret ? EXIT_DONE : EXIT_FAILED;
 }
 
 /*
@@ -496,36 +481,9 @@ static int draw_plan(const struct arguments *arguments, struct popcorn *popcorn,
  * The verbs.
  */
 
-static bool is_described(const struct arguments *arguments)
-{
-	return arguments->xml || arguments->synthetic;
-}
-
 bool plan_is_local(const struct arguments *arguments)
 {
 	return is_described(arguments);
-}
-
-static int check_arguments(const struct arguments *arguments)
-{
-	if (arguments->draw && !drawing_format(arguments->draw)) {
-		complain("plan",
-			 "--draw: '%s' does not end with .svg, .png, .pdf or .txt, by which the "
-			 "format is chosen (InvalidArgument)",
-			 arguments->draw);
-		return EXIT_USAGE;
-	}
-	if (arguments->xml && arguments->synthetic) {
-		complain("plan", "--xml and --synthetic are two machines; give one of them "
-				 "(InvalidArgument)");
-		return EXIT_USAGE;
-	}
-	if (arguments->diff && is_described(arguments)) {
-		complain("plan", "--diff: nothing runs on a machine that is only described "
-				 "(InvalidArgument)");
-		return EXIT_USAGE;
-	}
-	return EXIT_DONE;
 }
 
 static int print_boot_args(const char *what, const struct json *plan)
@@ -548,24 +506,26 @@ int verb_plan(struct popcorn *popcorn, const struct arguments *arguments)
 	_cleanup_(topology_freep) struct topology *topology = NULL;
 	_cleanup_(wish_done) struct wish wish = { 0 };
 	_cleanup_(json_freep) struct json *plan = NULL;
-	json_t *value = NULL;
 	int code;
 
-	code = check_arguments(arguments);
+	code = check_description(arguments, "plan");
+	if (code == EXIT_DONE && arguments->diff && is_described(arguments)) {
+		complain("plan", "--diff: nothing runs on a machine that is only described "
+				 "(InvalidArgument)");
+		code = EXIT_USAGE;
+	}
 	if (code == EXIT_DONE)
 		code = read_wish(arguments, what, &wish);
 	if (code != EXIT_DONE)
 		return code;
 	code = is_described(arguments)
-		       ? plan_here(arguments, what, &wish, &topology, &value)
+		       ? plan_here(arguments, what, &wish, &topology, &plan)
 		       : plan_there(popcorn, what, &wish,
 				    (arguments->explain ? POPCORN_PLAN_EXPLAIN : 0) |
 					    (arguments->diff ? POPCORN_PLAN_DIFF : 0),
-				    &value);
+				    &plan);
 	if (code != EXIT_DONE)
 		return code;
-	plan = json_from_jansson(value);
-	json_decref(value);
 	if (arguments->json)
 		json_print(plan, arguments->json, stdout);
 	if (json_get(plan, "problems"))
@@ -678,16 +638,13 @@ int verb_apply(struct popcorn *popcorn, const struct arguments *arguments)
 	_cleanup_free_ char *what = xasprintf("apply %s", arguments->names[0]), *ends = NULL;
 	_cleanup_(wish_done) struct wish wish = { 0 };
 	_cleanup_(json_freep) struct json *plan = NULL;
-	json_t *value = NULL;
 	int code;
 
 	code = read_wish(arguments, what, &wish);
 	if (code == EXIT_DONE)
-		code = plan_there(popcorn, what, &wish, POPCORN_PLAN_DIFF, &value);
+		code = plan_there(popcorn, what, &wish, POPCORN_PLAN_DIFF, &plan);
 	if (code != EXIT_DONE)
 		return code;
-	plan = json_from_jansson(value);
-	json_decref(value);
 	if (json_get(plan, "problems")) {
 		if (arguments->json)
 			json_print(plan, arguments->json, stdout);

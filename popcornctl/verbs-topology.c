@@ -7,12 +7,10 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "description.h"
 #include "draw.h"
 #include "json-jansson.h"
-#include "machine.h"
 #include "output.h"
-#include "popcornctl.h"
-#include "topology.h"
 #include "util.h"
 
 /* Names of kernels that share a cache or a node; more are counted. */
@@ -557,11 +555,6 @@ static int draw(const struct arguments *arguments, const struct topology *topolo
 	return EXIT_DONE;
 }
 
-static void topology_freep(struct topology **topology)
-{
-	topology_free(*topology);
-}
-
 static int show(const struct arguments *arguments, const struct json *machine)
 {
 	if (arguments->json)
@@ -575,21 +568,15 @@ static int show_description(const struct arguments *arguments)
 {
 	_cleanup_(topology_freep) struct topology *topology = NULL;
 	_cleanup_(json_freep) struct json *json = NULL;
+	_cleanup_(machine_freep) struct machine *machine = NULL;
 	struct popcorn_error error = { 0 };
-	struct machine *machine;
 	json_t *value;
-	int r;
 
-	r = arguments->xml ? topology_load_xml(arguments->xml, &topology, &error)
-			   : topology_load_synthetic(arguments->synthetic, &topology, &error);
-	if (r == 0)
-		r = machine_new(topology, NULL, &machine, &error);
-	if (r < 0)
+	if (load_description(arguments, &topology, &machine, &error) < 0)
 		return complain_error("topology", &error);
 	value = machine_to_json(machine);
 	json = json_from_jansson(value);
 	json_decref(value);
-	machine_free(machine);
 	return arguments->draw ? draw(arguments, topology, NULL, 0) : show(arguments, json);
 }
 
@@ -613,7 +600,6 @@ static int show_live(const struct arguments *arguments, struct popcorn *popcorn)
 	_cleanup_(json_freep) struct json *json = NULL;
 	_cleanup_free_ char *text = NULL;
 	struct popcorn_error error = { 0 };
-	json_t *value;
 	size_t n;
 
 	if (popcorn_list_kernels(popcorn, &kernels, &n) < 0)
@@ -625,15 +611,9 @@ static int show_live(const struct arguments *arguments, struct popcorn *popcorn)
 			return complain_error("topology", &error);
 		return draw(arguments, topology, kernels, n);
 	}
-	value = json_loads(text, 0, NULL);
-	if (!json_is_object(value)) {
-		json_decref(value);
-		complain("topology",
-			 "popcornd's answer was not understood; install matching versions");
+	json = parse_answer("topology", text);
+	if (!json)
 		return EXIT_FAILED;
-	}
-	json = json_from_jansson(value);
-	json_decref(value);
 	name_kernels(json, kernels, n);
 	return show(arguments, json);
 }
@@ -649,19 +629,10 @@ int verb_topology(struct popcorn *none, const struct arguments *arguments)
 	struct popcorn *popcorn;
 	int code;
 
-	if (arguments->draw && !drawing_format(arguments->draw)) {
-		complain("topology",
-			 "--draw: '%s' does not end with .svg, .png, .pdf or .txt, by which the "
-			 "format is chosen (InvalidArgument)",
-			 arguments->draw);
-		return EXIT_USAGE;
-	}
-	if (arguments->xml && arguments->synthetic) {
-		complain("topology", "--xml and --synthetic are two machines; give one of them "
-				     "(InvalidArgument)");
-		return EXIT_USAGE;
-	}
-	if (arguments->xml || arguments->synthetic)
+	code = check_description(arguments, "topology");
+	if (code != EXIT_DONE)
+		return code;
+	if (is_described(arguments))
 		return show_description(arguments);
 	popcorn = popcorn_new();
 	if (!popcorn) {
