@@ -9,6 +9,7 @@
  */
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #define POPCORN_ERROR_PREFIX "org.popcornlinux.Popcorn1.Error."
 
@@ -34,6 +35,11 @@ int popcorn_error_set(struct popcorn_error *error, enum popcorn_error_id id, con
 /* For failures that have no name of their own: FAILED, or NO_MEMORY for -ENOMEM; ": strerror" is added. */
 int popcorn_error_set_errno(struct popcorn_error *error, int errno_, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+static inline int no_memory(struct popcorn_error *error)
+{
+	return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
+}
 
 const char *popcorn_error_name(enum popcorn_error_id id); /* whole D-Bus name; "" for NONE */
 int popcorn_error_errno(enum popcorn_error_id id);	  /* positive; 0 for NONE */

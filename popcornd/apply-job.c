@@ -25,6 +25,14 @@ static bool is_ours(const struct job *job, const struct kernel *kernel)
 	return kernel && strcmp(kernel->policy, job->work.name) == 0;
 }
 
+static int begin(struct apply_item *item, struct job *child)
+{
+	/* First: it may end at once. */
+	item->job = child->id;
+	manager_begin(child);
+	return 0;
+}
+
 /* 1: there is nothing to do. */
 static int do_stop(struct job *job, struct apply_item *item, struct popcorn_error *error)
 {
@@ -43,9 +51,7 @@ static int do_stop(struct job *job, struct apply_item *item, struct popcorn_erro
 	r = manager_stop_for(job->manager, &origin, kernel, job->uid, &child, error);
 	if (r < 0)
 		return r;
-	item->job = child->id;
-	manager_begin(child);
-	return 0;
+	return begin(item, child);
 }
 
 static int do_boot(struct job *job, struct apply_item *item, const struct kernel_def *def,
@@ -66,9 +72,7 @@ static int do_boot(struct job *job, struct apply_item *item, const struct kernel
 	r = manager_boot_for(job->manager, &origin, item->name, def, job->uid, &child, error);
 	if (r < 0)
 		return r;
-	item->job = child->id;
-	manager_begin(child);
-	return 0;
+	return begin(item, child);
 }
 
 static int do_release(struct job *job, struct apply_item *item, struct popcorn_error *error)
@@ -83,9 +87,7 @@ static int do_release(struct job *job, struct apply_item *item, struct popcorn_e
 	r = manager_release_for(job->manager, &origin, kernel, job->uid, &child, error);
 	if (r < 0)
 		return r;
-	item->job = child->id;
-	manager_begin(child);
-	return 0;
+	return begin(item, child);
 }
 
 static void show_progress(struct job *job)
@@ -173,21 +175,15 @@ static void run(struct job *job)
 		show_progress(job);
 }
 
-int apply_job_new(struct manager *manager, const char *policy, uint64_t digest, struct apply *apply,
-		  uid_t uid, struct job **ret, struct popcorn_error *error)
+/* Takes @apply. */
+static int new_job(struct manager *manager, const char *policy, uint64_t digest,
+		   struct apply *apply, uid_t uid, bool internal, struct job **ret,
+		   struct popcorn_error *error)
 {
 	struct job *job;
 	int r;
 
-	if (manager->apply) {
-		apply_free(apply);
-		return popcorn_error_set(
-			error, POPCORN_ERROR_BUSY,
-			"policy %s is being applied (job %u); there is one apply at "
-			"a time; try again when it has ended",
-			manager->apply->work.name, manager->apply->id);
-	}
-	r = job_new_apply(manager, policy, uid, false, &job, error);
+	r = job_new_apply(manager, policy, uid, internal, &job, error);
 	if (r < 0) {
 		apply_free(apply);
 		return r;
@@ -199,6 +195,20 @@ int apply_job_new(struct manager *manager, const char *policy, uint64_t digest, 
 	job_emit_new(job);
 	*ret = job;
 	return 0;
+}
+
+int apply_job_new(struct manager *manager, const char *policy, uint64_t digest, struct apply *apply,
+		  uid_t uid, struct job **ret, struct popcorn_error *error)
+{
+	if (manager->apply) {
+		apply_free(apply);
+		return popcorn_error_set(
+			error, POPCORN_ERROR_BUSY,
+			"policy %s is being applied (job %u); there is one apply at "
+			"a time; try again when it has ended",
+			manager->apply->work.name, manager->apply->id);
+	}
+	return new_job(manager, policy, digest, apply, uid, false, ret, error);
 }
 
 void apply_begin(struct job *job)
@@ -304,15 +314,10 @@ void apply_recover(struct manager *manager)
 		apply_file_remove(manager->options->run);
 		return;
 	}
-	r = job_new_apply(manager, file.policy, 0, true, &job, &error);
+	r = new_job(manager, file.policy, 0, apply, 0, true, &job, &error);
 	if (r < 0) {
-		apply_free(apply);
 		log_error("policy %s: %s", file.policy, error.text);
 		return;
 	}
-	job->apply = apply;
-	job->state = JOB_RUNNING;
-	manager->apply = job;
-	job_emit_new(job);
 	run(job);
 }

@@ -291,21 +291,12 @@ enum apply_command apply_next(struct apply *apply, struct apply_item **ret_item)
 	}
 }
 
-__attribute__((format(printf, 4, 5))) static void add_text(char *text, size_t size, unsigned n,
-							   const char *format, ...)
+/* The @n-th of several, which begins with 1. */
+static void add_failure(char *text, size_t size, unsigned n, const struct apply_item *item,
+			const char *what, const struct popcorn_error *error)
 {
-	size_t used = strlen(text);
-	va_list ap;
-	int length;
-
-	/* What does not fit any more is only counted. */
-	if (n > 1 && used + 2 < size)
-		used += (size_t)snprintf(text + used, size - used, "; ");
-	va_start(ap, format);
-	length = vsnprintf(text + used, size - used, format, ap);
-	va_end(ap);
-	if (length < 0 || (size_t)length >= size - used)
-		strcpy(text + size - sizeof("…"), "…");
+	text_add(text, size, "%s%s could not be %s: %s", n > 1 ? "; " : "", item->name, what,
+		 error->text);
 }
 
 static void begin_undo(struct apply *apply)
@@ -320,20 +311,21 @@ static void failed(struct apply *apply, struct apply_item *item, const char *wha
 	if (apply->first_id == POPCORN_ERROR_NONE)
 		apply->first_id = error->id;
 	apply->n_failed++;
-	add_text(apply->text, sizeof(apply->text), apply->n_failed, "%s could not be %s: %s",
-		 item->name, what, error->text);
+	add_failure(apply->text, sizeof(apply->text), apply->n_failed, item, what, error);
 	item->state = APPLY_FAILED;
 	if (apply->atomic)
 		begin_undo(apply);
 }
 
-static void undo_failed(struct apply *apply, struct apply_item *item, const char *what,
-			const struct popcorn_error *error)
+static void undone(struct apply *apply, struct apply_item *item, const char *what,
+		   const struct popcorn_error *error, enum apply_state state)
 {
-	apply->n_undo_failed++;
-	add_text(apply->undo_text, sizeof(apply->undo_text), apply->n_undo_failed,
-		 "%s could not be %s: %s", item->name, what, error->text);
-	item->state = APPLY_FAILED;
+	if (error) {
+		apply->n_undo_failed++;
+		add_failure(apply->undo_text, sizeof(apply->undo_text), apply->n_undo_failed, item,
+			    what, error);
+	}
+	item->state = error ? APPLY_FAILED : state;
 }
 
 void apply_ended(struct apply *apply, struct apply_item *item, const struct popcorn_error *error)
@@ -360,22 +352,13 @@ void apply_ended(struct apply *apply, struct apply_item *item, const struct popc
 		}
 		return;
 	case APPLY_UNDOING:
-		if (error)
-			undo_failed(apply, item, "stopped again", error);
-		else
-			item->state = APPLY_UNDONE;
+		undone(apply, item, "stopped again", error, APPLY_UNDONE);
 		return;
 	case APPLY_RELEASING:
-		if (error)
-			undo_failed(apply, item, "released", error);
-		else
-			item->state = APPLY_UNDONE;
+		undone(apply, item, "released", error, APPLY_UNDONE);
 		return;
 	case APPLY_RESTORING:
-		if (error)
-			undo_failed(apply, item, "started again as it was", error);
-		else
-			item->state = APPLY_RESTORED;
+		undone(apply, item, "started again as it was", error, APPLY_RESTORED);
 		return;
 	case APPLY_WAITING:
 	case APPLY_STOPPED:

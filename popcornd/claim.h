@@ -74,11 +74,6 @@ static inline void bitmap_freep(hwloc_bitmap_t *set)
 
 #define _cleanup_bitmap_ _cleanup_(bitmap_freep)
 
-static inline int no_memory(struct popcorn_error *error)
-{
-	return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
-}
-
 /* "2-3,7" or "2-3,7, …", for texts. */
 #define LIST_TEXT_MAX 160
 const char *list_text(hwloc_const_bitmap_t set, char buf[LIST_TEXT_MAX]);

@@ -46,11 +46,6 @@ int key_bad(const struct key_value *value, const char *format, ...)
 					   value->name, text));
 }
 
-static int no_memory(const struct key_value *value)
-{
-	return popcorn_error_set(value->error, POPCORN_ERROR_NO_MEMORY, NULL);
-}
-
 /* Where a text stands that libconfig is to read. */
 struct scanner {
 	const char *path;
@@ -428,7 +423,7 @@ int key_set_string(const struct key_value *value, char **target, const char *s)
 	char *copy = strdup(s);
 
 	if (!copy)
-		return no_memory(value);
+		return no_memory(value->error);
 	free(*target);
 	*target = copy;
 	return 0;

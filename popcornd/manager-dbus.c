@@ -174,10 +174,47 @@ static void boot_request_done(void *userdata)
 	manager_job_gone(manager);
 }
 
-static int invalid_option(const char *option, const char *what, struct popcorn_error *error)
+int bus_invalid_option(const char *option, const char *what, struct popcorn_error *error)
 {
-	return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT, "option %s %s", option,
+	return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT, "option %.64s %s", option,
 				 what);
+}
+
+int bus_check_option(sd_bus_message *message, const char *option, const char *type,
+		     struct popcorn_error *error)
+{
+	const char *contents;
+	int r = sd_bus_message_peek_type(message, NULL, &contents);
+
+	if (r < 0)
+		return r;
+	if (strcmp(contents, type) != 0)
+		return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
+					 "option %s has type %.64s, which should be %s", option,
+					 contents, type);
+	return 0;
+}
+
+int bus_read_options(sd_bus_message *message, bus_option_function read, void *userdata,
+		     struct popcorn_error *error)
+{
+	int r;
+
+	r = sd_bus_message_enter_container(message, 'a', "{sv}");
+	if (r < 0)
+		return r;
+	while ((r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
+		const char *option;
+
+		r = sd_bus_message_read(message, "s", &option);
+		if (r >= 0)
+			r = read(message, option, userdata, error);
+		if (r >= 0)
+			r = sd_bus_message_exit_container(message);
+		if (r < 0)
+			return r;
+	}
+	return r < 0 ? r : sd_bus_message_exit_container(message);
 }
 
 static int set_string(char **p, const char *value)
@@ -235,10 +272,17 @@ static int read_memory_nodes(sd_bus_message *message, struct kernel_def *def,
 	return r < 0 ? r : kernel_def_set_memory_nodes(def, nodes, n, error);
 }
 
-/* @memory: what option Memory said; @by_node: there was MemoryNodes. */
-static int read_option(sd_bus_message *message, const char *option, struct kernel_def *def,
-		       uint64_t *memory, bool *by_node, struct popcorn_error *error)
+struct boot_options {
+	struct kernel_def *def;
+	uint64_t memory; /* what option Memory said */
+	bool by_node;	 /* there was MemoryNodes */
+};
+
+static int read_option(sd_bus_message *message, const char *option, void *userdata,
+		       struct popcorn_error *error)
 {
+	struct boot_options *options = userdata;
+	struct kernel_def *def = options->def;
 	static const struct {
 		const char *name, *type;
 	} types[] = {
@@ -246,7 +290,7 @@ static int read_option(sd_bus_message *message, const char *option, struct kerne
 		{ "Kernel", "s" },  { "Initrd", "s" },	 { "CommandLine", "s" },
 		{ "Restart", "s" }, { "Timeout", "t" },	 { "MemoryNodes", "a(ut)" },
 	};
-	const char *type = NULL, *contents, *s = NULL;
+	const char *type = NULL, *s = NULL;
 	uint64_t t = 0;
 	uint32_t u = 0;
 	int r;
@@ -255,16 +299,12 @@ static int read_option(sd_bus_message *message, const char *option, struct kerne
 		if (strcmp(types[i].name, option) == 0)
 			type = types[i].type;
 	if (!type)
-		return invalid_option(option, "is not one that Boot knows", error);
-	r = sd_bus_message_peek_type(message, NULL, &contents);
+		return bus_invalid_option(option, "is not one that Boot knows", error);
+	r = bus_check_option(message, option, type, error);
 	if (r < 0)
 		return r;
-	if (strcmp(contents, type) != 0)
-		return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
-					 "option %s has type %s, which should be %s", option,
-					 contents, type);
 	if (*type == 'a') {
-		*by_node = true;
+		options->by_node = true;
 		return read_memory_nodes(message, def, error);
 	}
 	r = sd_bus_message_read(message, "v", type,
@@ -286,7 +326,7 @@ static int read_option(sd_bus_message *message, const char *option, struct kerne
 	}
 	if (strcmp(option, "CpuCount") == 0) {
 		if (u == 0)
-			return invalid_option(option, "is 0; a kernel needs a CPU", error);
+			return bus_invalid_option(option, "is 0; a kernel needs a CPU", error);
 		hwloc_bitmap_free(def->cpus);
 		def->cpus = NULL;
 		def->cpu_count = u;
@@ -300,20 +340,20 @@ static int read_option(sd_bus_message *message, const char *option, struct kerne
 						 " bytes of memory were asked for; ask for a "
 						 "multiple of %llu MiB",
 						 t, POPCORN_MEMORY_ALIGN >> 20);
-		*memory = t;
+		options->memory = t;
 		return 0;
 	}
 	if (strcmp(option, "Timeout") == 0) {
 		/* 0 = as configured; and no sum of times overflows. */
 		if (t > INT64_MAX / 2)
-			return invalid_option(option, "is longer than any machine runs", error);
+			return bus_invalid_option(option, "is longer than any machine runs", error);
 		if (t != 0)
 			def->boot_timeout_usec = t;
 		return 0;
 	}
 	if (strcmp(option, "Kernel") == 0) {
 		if (*s != '/')
-			return invalid_option(option, "is not an absolute path", error);
+			return bus_invalid_option(option, "is not an absolute path", error);
 		return set_string(&def->image, s);
 	}
 	if (strcmp(option, "Initrd") == 0) {
@@ -324,16 +364,16 @@ static int read_option(sd_bus_message *message, const char *option, struct kerne
 			return 0;
 		}
 		if (*s != '/')
-			return invalid_option(option, "is not an absolute path", error);
+			return bus_invalid_option(option, "is not an absolute path", error);
 		return set_string(&def->initrd, s);
 	}
 	if (strcmp(option, "CommandLine") == 0) {
 		if (has_control_characters(s))
-			return invalid_option(option, "has a control character in it", error);
+			return bus_invalid_option(option, "has a control character in it", error);
 		return set_string(&def->cmdline, s);
 	}
 	if (strcmp(s, "no") != 0 && strcmp(s, "on-failure") != 0)
-		return invalid_option(option, "is neither \"no\" nor \"on-failure\"", error);
+		return bus_invalid_option(option, "is neither \"no\" nor \"on-failure\"", error);
 	def->restart = strcmp(s, "on-failure") == 0;
 	return 0;
 }
@@ -341,36 +381,20 @@ static int read_option(sd_bus_message *message, const char *option, struct kerne
 static int read_options(sd_bus_message *message, struct kernel_def *def,
 			struct popcorn_error *error)
 {
-	uint64_t memory = 0;
-	bool by_node = false;
+	struct boot_options options = { .def = def };
 	int r;
 
-	r = sd_bus_message_enter_container(message, 'a', "{sv}");
-	if (r < 0)
+	r = bus_read_options(message, read_option, &options, error);
+	if (r < 0 || !options.memory)
 		return r;
-	while ((r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
-		const char *option;
-
-		r = sd_bus_message_read(message, "s", &option);
-		if (r >= 0)
-			r = read_option(message, option, def, &memory, &by_node, error);
-		if (r >= 0)
-			r = sd_bus_message_exit_container(message);
-		if (r < 0)
-			return r;
-	}
-	if (r >= 0)
-		r = sd_bus_message_exit_container(message);
-	if (r < 0 || !memory)
-		return r;
-	if (by_node && memory != def->memory)
+	if (options.by_node && options.memory != def->memory)
 		return popcorn_error_set(error, POPCORN_ERROR_MEMORY_INVALID,
 					 "option Memory says %s, and the parts of MemoryNodes are "
 					 "%s together; leave Memory out",
-					 SIZE_TEXT(memory), SIZE_TEXT(def->memory));
-	if (!by_node) /* whatever the file says of nodes was of another size */
+					 SIZE_TEXT(options.memory), SIZE_TEXT(def->memory));
+	if (!options.by_node) /* whatever the file says of nodes was of another size */
 		kernel_def_set_memory_nodes(def, NULL, 0, error);
-	def->memory = memory;
+	def->memory = options.memory;
 	return 0;
 }
 

@@ -268,10 +268,7 @@ int manager_boot(struct manager *manager, const char *name, const struct kernel_
 	struct job *job;
 	int r;
 
-	r = manager_check_name_free(manager, name, error);
-	if (r < 0)
-		return r;
-	r = new_boot(manager, name, def, false, NULL, uid, &job, error);
+	r = manager_boot_for(manager, NULL, name, def, uid, &job, error);
 	if (r < 0)
 		return r;
 	job->files = steal_ptr(*files);

@@ -171,6 +171,17 @@ int bus_reply_error(sd_bus_message *message, const struct popcorn_error *error, 
 int bus_method_stop(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int bus_method_kill(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int bus_method_release(sd_bus_message *message, void *userdata, sd_bus_error *error);
+/*
+ * Options, a{sv}: @read gets each, and reads its value. INVALID_ARGUMENT: of a wrong type
+ * (bus_check_option()), or in a way that @what says ("is empty").
+ */
+typedef int (*bus_option_function)(sd_bus_message *message, const char *option, void *userdata,
+				   struct popcorn_error *error);
+int bus_read_options(sd_bus_message *message, bus_option_function read, void *userdata,
+		     struct popcorn_error *error);
+int bus_check_option(sd_bus_message *message, const char *option, const char *type,
+		     struct popcorn_error *error);
+int bus_invalid_option(const char *option, const char *what, struct popcorn_error *error);
 /* As UTF-8: bytes that are none are shown as '?'. */
 int bus_append_text(sd_bus_message *message, const char *text);
 

@@ -48,11 +48,6 @@ static const char *const module_folders[] = {
 	"updates/popcorn", "updates/dkms", "updates", "extra/popcorn", "extra", "weak-updates",
 };
 
-static int no_memory(struct popcorn_error *error)
-{
-	return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
-}
-
 /* Files of a boot. */
 
 static int read_input(const char *what, const char *path, uint64_t max, enum popcorn_error_id id,

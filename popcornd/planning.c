@@ -11,11 +11,6 @@
 #include "planning.h"
 #include "util.h"
 
-static int no_memory(struct popcorn_error *error)
-{
-	return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
-}
-
 void planning_input_done(struct planning_input *input)
 {
 	for (size_t i = 0; i < input->n_kernels; i++)
@@ -459,20 +454,6 @@ int planning_make(const struct planning_input *input, struct planning **ret,
  * For Apply.
  */
 
-__attribute__((format(printf, 3, 4))) static void add_text(char *text, size_t size,
-							   const char *format, ...)
-{
-	size_t used = strlen(text);
-	va_list ap;
-	int n;
-
-	va_start(ap, format);
-	n = vsnprintf(text + used, size - used, format, ap);
-	va_end(ap);
-	if (n < 0 || (size_t)n >= size - used)
-		strcpy(text + size - sizeof("…"), "…");
-}
-
 static int refuse_problems(const struct planning *planning, struct popcorn_error *error)
 {
 	char text[sizeof(error->text)] = "";
@@ -482,14 +463,14 @@ static int refuse_problems(const struct planning *planning, struct popcorn_error
 		const char *parts[] = { p->asked, p->available, p->suggestion };
 		unsigned n = 0;
 
-		add_text(text, sizeof(text), "%s%s", i ? "; " : "", planning->policy->path);
+		text_add(text, sizeof(text), "%s%s", i ? "; " : "", planning->policy->path);
 		if (p->line)
-			add_text(text, sizeof(text), ":%u", p->line);
+			text_add(text, sizeof(text), ":%u", p->line);
 		if (p->group)
-			add_text(text, sizeof(text), ": %s", p->group);
+			text_add(text, sizeof(text), ": %s", p->group);
 		for (size_t j = 0; j < ARRAY_SIZE(parts); j++)
 			if (parts[j])
-				add_text(text, sizeof(text), "%s%s", n++ ? "; " : ": ", parts[j]);
+				text_add(text, sizeof(text), "%s%s", n++ ? "; " : ": ", parts[j]);
 	}
 	return popcorn_error_set(error, POPCORN_ERROR_PLAN_IMPOSSIBLE, "%s", text);
 }
@@ -505,7 +486,7 @@ static int refuse_stops(const struct planning *planning, struct popcorn_error *e
 		if (change->change != PLAN_REPLACE &&
 		    (change->change != PLAN_STOP || change->remains))
 			continue;
-		add_text(text, sizeof(text), "%s%s%s%s%s%s", n++ ? ", " : "", change->name,
+		text_add(text, sizeof(text), "%s%s%s%s%s%s", n++ ? ", " : "", change->name,
 			 change->change == PLAN_STOP ? " (is not in the plan"
 						     : " (would be replaced",
 			 *change->why ? ": " : "", change->why, ")");

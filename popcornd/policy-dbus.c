@@ -144,15 +144,10 @@ static int copy_kernels(struct manager *manager, struct planning_input *input)
 	return 0;
 }
 
-static int invalid_option(const char *option, const char *what, struct popcorn_error *error)
-{
-	return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT, "option %.64s %s", option,
-				 what);
-}
-
-static int read_option(sd_bus_message *message, const char *option, struct query *query,
+static int read_option(sd_bus_message *message, const char *option, void *userdata,
 		       struct popcorn_error *error)
 {
+	struct query *query = userdata;
 	const struct {
 		const char *name, *type;
 		enum query_kind kind;
@@ -165,19 +160,15 @@ static int read_option(sd_bus_message *message, const char *option, struct query
 		{ "Atomic", "b", QUERY_APPLY, &query->atomic },
 		{ "Prune", "b", QUERY_APPLY, &query->prune },
 	};
-	const char *contents, *text;
+	const char *text;
 	int r, value;
 
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
 		if (options[i].kind != query->kind || strcmp(options[i].name, option) != 0)
 			continue;
-		r = sd_bus_message_peek_type(message, NULL, &contents);
+		r = bus_check_option(message, option, options[i].type, error);
 		if (r < 0)
 			return r;
-		if (strcmp(contents, options[i].type) != 0)
-			return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
-						 "option %s has type %.64s, which should be %s",
-						 option, contents, options[i].type);
 		if (options[i].target) {
 			r = sd_bus_message_read(message, "v", "b", &value);
 			*options[i].target = r >= 0 && value;
@@ -198,28 +189,7 @@ static int read_option(sd_bus_message *message, const char *option, struct query
 		return query->input.text ? 0
 					 : popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
 	}
-	return invalid_option(option, "is not one that this method knows", error);
-}
-
-static int read_options(sd_bus_message *message, struct query *query, struct popcorn_error *error)
-{
-	int r;
-
-	r = sd_bus_message_enter_container(message, 'a', "{sv}");
-	if (r < 0)
-		return r;
-	while ((r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
-		const char *option;
-
-		r = sd_bus_message_read(message, "s", &option);
-		if (r >= 0)
-			r = read_option(message, option, query, error);
-		if (r >= 0)
-			r = sd_bus_message_exit_container(message);
-		if (r < 0)
-			return r;
-	}
-	return r < 0 ? r : sd_bus_message_exit_container(message);
+	return bus_invalid_option(option, "is not one that this method knows", error);
 }
 
 static int read_policy(sd_bus_message *message, struct query *query, struct popcorn_error *error)
@@ -508,7 +478,7 @@ int method_plan(sd_bus_message *message, void *userdata, sd_bus_error *unused)
 	if (r >= 0)
 		r = read_policy(message, query, &error);
 	if (r >= 0)
-		r = read_options(message, query, &error);
+		r = bus_read_options(message, read_option, query, &error);
 	if (r >= 0)
 		r = start_reading(steal_ptr(query), userdata, message, &error);
 	return r < 0 ? bus_reply_error(message, &error, r) : 1;
@@ -524,7 +494,7 @@ static int apply_authorized(struct manager *manager, sd_bus_message *message, ui
 	if (r >= 0)
 		r = read_policy(message, query, error);
 	if (r >= 0)
-		r = read_options(message, query, error);
+		r = bus_read_options(message, read_option, query, error);
 	return r < 0 ? r : start_query(steal_ptr(query), manager, message, uid, error);
 }
 

@@ -297,11 +297,6 @@ int topology_load(const char *root, struct topology **ret)
 	return 0;
 }
 
-static int no_memory(struct popcorn_error *error)
-{
-	return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
-}
-
 /* The format's version is checked here, because hwloc says "invalid" to everything. */
 static int check_head(const char *name, const char *text, size_t size, struct popcorn_error *error)
 {

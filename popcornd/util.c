@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -126,6 +127,19 @@ int make_folders(const char *path, unsigned mode)
 			return 0;
 		*p = '/';
 	}
+}
+
+void text_add(char *text, size_t size, const char *format, ...)
+{
+	size_t used = strlen(text);
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vsnprintf(text + used, size - used, format, ap);
+	va_end(ap);
+	if (n < 0 || (size_t)n >= size - used)
+		strcpy(text + size - sizeof("…"), "…");
 }
 
 const char *size_to_text(uint64_t size, char buf[SIZE_TEXT_MAX])

@@ -72,6 +72,10 @@ struct stat;
 int read_file_stat(const char *path, size_t max, void **ret, size_t *ret_size,
 		   struct stat *ret_stat);
 
+/* Adds to @text; what does not fit into @size bytes ends in "…". */
+void text_add(char *text, size_t size, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
 /* Makes each folder of @path that is missing. */
 int make_folders(const char *path, unsigned mode);
 

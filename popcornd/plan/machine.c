@@ -49,11 +49,6 @@ struct maker {
 	struct popcorn_error *error;
 };
 
-static int no_memory(struct popcorn_error *error)
-{
-	return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
-}
-
 const char *level_to_string(enum machine_level level)
 {
 	switch (level) {

@@ -21,11 +21,6 @@
 /* Names of PCI classes and of drivers are shorter. */
 #define SELECTOR_MAX 64
 
-static int no_memory(const struct key_value *value)
-{
-	return popcorn_error_set(value->error, POPCORN_ERROR_NO_MEMORY, NULL);
-}
-
 /* A text that can be shown anywhere, of at most @max bytes. */
 static int read_text(const struct key_value *value, size_t max, char **target)
 {
@@ -308,7 +303,7 @@ static int read_cpu_lists(const struct key_value *value, void *target)
 	group->n_cpus = 0;
 	group->cpus = calloc((size_t)n, sizeof(*group->cpus));
 	if (!group->cpus)
-		return no_memory(value);
+		return no_memory(value->error);
 	for (int i = 0; i < n && r == 0; i++) {
 		struct popcorn_error inner = { 0 };
 		struct key_value part;
@@ -344,7 +339,7 @@ static int read_after(const struct key_value *value, void *target)
 	group->n_after = 0;
 	group->after = calloc((size_t)n + 1, sizeof(*group->after));
 	if (!group->after)
-		return no_memory(value);
+		return no_memory(value->error);
 	for (int i = 0; i < n; i++) {
 		struct key_value part;
 		const char *s;
@@ -354,7 +349,7 @@ static int read_after(const struct key_value *value, void *target)
 			return key_bad(&part, "no group has the name '%.64s…'", s);
 		group->after[i] = strdup(s);
 		if (!group->after[i])
-			return no_memory(value);
+			return no_memory(value->error);
 		group->n_after++;
 	}
 	return 0;
@@ -477,7 +472,7 @@ static int read_selectors(const struct key_value *value, bool near_is_one,
 	*n_target = 0;
 	*target = calloc((size_t)n + 1, sizeof(**target));
 	if (!*target)
-		return no_memory(value);
+		return no_memory(value->error);
 	for (int i = 0; i < n && r == 0; i++) {
 		struct key_value part;
 		const char *s;
@@ -589,7 +584,7 @@ static int read_overrides(const struct key_value *value, void *target)
 		return n;
 	group->overrides = calloc((size_t)n + 1, sizeof(*group->overrides));
 	if (!group->overrides)
-		return no_memory(value);
+		return no_memory(value->error);
 	for (int i = 0; i < n; i++) {
 		struct policy_override *override = &group->overrides[i];
 		struct key_value part = *value;
@@ -762,7 +757,7 @@ static int read_groups(const struct key_value *value, void *target)
 		return n;
 	policy->groups = calloc((size_t)n + 1, sizeof(*policy->groups));
 	if (!policy->groups)
-		return no_memory(value);
+		return no_memory(value->error);
 	for (int i = 0; i < n; i++) {
 		struct policy_group *group = &policy->groups[i];
 		struct key_value part = *value;
