@@ -30,11 +30,14 @@
  * Defaults:
  *  8250.nr_uarts=0	the legacy ports are the primary's; a debugging user may own one of them
  *  nmi_watchdog=0	a perf counter's NMI has no use beside the heartbeat
+ *  swiotlb=512	1 MiB. A kernel with memory on both sides of 4 GiB takes 64 MiB for bouncing DMA
+ *			of devices that can't reach above it, and it has no such device. A user who
+ *			gives it one says swiotlb=32768
  *  cryptomgr.notests	if the primary is the same kernel: it has tested the same code on the same
  *			CPUs, which is a tenth of a boot. With fips=1 the kernel tests all the same
  */
 static const char cmdline_before[] =
-	"popcorn.generation=%" PRIu32 " 8250.nr_uarts=0 nmi_watchdog=0%s";
+	"popcorn.generation=%" PRIu32 " 8250.nr_uarts=0 nmi_watchdog=0 swiotlb=512%s";
 
 /*
  * What must win:

@@ -5,7 +5,7 @@
 #include "image-sample.h"
 #include "run.h"
 
-#define BEFORE "popcorn.generation=77 8250.nr_uarts=0 nmi_watchdog=0"
+#define BEFORE "popcorn.generation=77 8250.nr_uarts=0 nmi_watchdog=0 swiotlb=512"
 #define AFTER                                                                          \
 	"noapic acpi=noirq acpi_sci=edge pci=off no_ipi_broadcast=1 apic_extnmi=none " \
 	"tsc=reliable tsc_early_khz=2596119 dis_ucode_ldr reboot=bios panic=0 "        \
