@@ -15,6 +15,7 @@
 #include <linux/slab.h>
 #include <linux/ktime.h>
 #include <linux/uaccess.h>
+#include <popcorn/msg.h>
 
 #include "kexec.h"
 
@@ -122,6 +123,8 @@ int popcorn_end(struct popcorn_kernel *kernel, u32 state, u32 reason)
 {
 	int err = popcorn_cpus_park(kernel);
 
+	/* Whoever waits for it is told, even if it may still write. */
+	popcorn_msg_end(kernel->id, kernel->generation, !err);
 	if (err) {
 		popcorn_set_state(kernel, POPCORN_STATE_FAILED, POPCORN_REASON_CPU_STUCK);
 		return err;
@@ -401,6 +404,8 @@ int popcorn_stop(struct popcorn_call *call, void *arg)
 /* Context: kernel->lock is held; no CPU of it runs. What is kept is written to @ret in any case. */
 static int release_locked(struct popcorn_kernel *kernel, u32 *ret_cpus, u32 *ret_ranges)
 {
+	int err;
+
 	*ret_cpus = 0;
 	*ret_ranges = 0;
 	/*
@@ -412,6 +417,15 @@ static int release_locked(struct popcorn_kernel *kernel, u32 *ret_cpus, u32 *ret
 		*ret_ranges = kernel->nr_ranges;
 		popcorn_set_state(kernel, POPCORN_STATE_FAILED, POPCORN_REASON_CPU_STUCK);
 		return -EIO;
+	}
+
+	/* Other kernels write messages into its memory: not any more, or it is kept. */
+	popcorn_msg_end(kernel->id, kernel->generation, true);
+	err = popcorn_msg_release(kernel->id, kernel->generation);
+	if (err) {
+		*ret_cpus = kernel->nr_cpus;
+		*ret_ranges = kernel->nr_ranges;
+		return err == -EINTR ? err : -EIO;
 	}
 
 	/*

@@ -23,7 +23,7 @@
  *  -ENOENT   no such kernel or CPU       -EEXIST   name taken
  *  -EBUSY    wrong state, or in use      -ENOSPC   a documented limit is reached
  *  -ERANGE   address outside partition   -ETIME    the other side did not answer in time
- *  -EIO      a CPU was not seen stopped; what it may still write is kept
+ *  -EIO      a CPU may still write to what is therefore kept
  *  -EINTR    a signal; nothing was done  -ENOMEM   as usual
  */
 #ifndef _UAPI_POPCORN_H
@@ -308,8 +308,9 @@ struct popcorn_stop {
  *
  * Allowed in reserved, loading, stopped, crashed, failed; -EBUSY otherwise. Brings the CPUs online,
  * frees CONTIG memory, lets go of OFFLINE memory (its owner onlines it). After success every other
- * call on the kernel's descriptors gives -ENODEV. -EIO: something is kept, the object stays
- * "failed", and RELEASE may be tried again.
+ * call on the kernel's descriptors gives -ENODEV. -EIO: something is kept, and RELEASE may be tried
+ * again: a CPU of the kernel was not seen stopped or did not come back ("failed"), or another kernel
+ * has not acknowledged within 30 s that it writes no more messages into its memory.
  */
 struct popcorn_release {
 	__u32 size;
