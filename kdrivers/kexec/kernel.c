@@ -121,10 +121,17 @@ void popcorn_set_state(struct popcorn_kernel *kernel, u32 state, u32 reason)
  */
 int popcorn_end(struct popcorn_kernel *kernel, u32 state, u32 reason)
 {
-	int err = popcorn_cpus_park(kernel);
+	int err;
 
-	/* Whoever waits for it is told, even if it may still write. */
-	popcorn_msg_end(kernel->id, kernel->generation, !err);
+	/*
+	 * First nobody sends it a message any more, then its CPUs are taken: an interrupt for a CPU
+	 * that waits for a start-up interrupt is lost on a real one, but wakes QEMU's now and then,
+	 * which then executes the firmware until it falls.
+	 */
+	popcorn_msg_end(kernel->id, kernel->generation, false);
+	err = popcorn_cpus_park(kernel);
+	if (!err)
+		popcorn_msg_end(kernel->id, kernel->generation, true);
 	if (err) {
 		popcorn_set_state(kernel, POPCORN_STATE_FAILED, POPCORN_REASON_CPU_STUCK);
 		return err;
@@ -404,8 +411,6 @@ int popcorn_stop(struct popcorn_call *call, void *arg)
 /* Context: kernel->lock is held; no CPU of it runs. What is kept is written to @ret in any case. */
 static int release_locked(struct popcorn_kernel *kernel, u32 *ret_cpus, u32 *ret_ranges)
 {
-	int err;
-
 	*ret_cpus = 0;
 	*ret_ranges = 0;
 	/*
@@ -417,15 +422,6 @@ static int release_locked(struct popcorn_kernel *kernel, u32 *ret_cpus, u32 *ret
 		*ret_ranges = kernel->nr_ranges;
 		popcorn_set_state(kernel, POPCORN_STATE_FAILED, POPCORN_REASON_CPU_STUCK);
 		return -EIO;
-	}
-
-	/* Other kernels write messages into its memory: not any more, or it is kept. */
-	popcorn_msg_end(kernel->id, kernel->generation, true);
-	err = popcorn_msg_release(kernel->id, kernel->generation);
-	if (err) {
-		*ret_cpus = kernel->nr_cpus;
-		*ret_ranges = kernel->nr_ranges;
-		return err == -EINTR ? err : -EIO;
 	}
 
 	/*
@@ -467,16 +463,39 @@ int popcorn_release(struct popcorn_call *call, void *arg)
 {
 	struct popcorn_kernel *kernel = call->kernel;
 	struct popcorn_release *release = arg;
-	int err;
+	int err, kept;
 
 	if (release->reserved)
 		return -EINVAL;
 	err = popcorn_lock(kernel);
 	if (err)
 		return err;
-	err = popcorn_alive(kernel)
-		      ? -EBUSY
-		      : release_locked(kernel, &release->kept_cpus, &release->kept_ranges);
+	if (popcorn_alive(kernel))
+		err = -EBUSY;
+	else if (!popcorn_cpus_park(kernel))
+		popcorn_msg_end(kernel->id, kernel->generation, true);
+	mutex_unlock(&kernel->lock);
+	if (err)
+		return err;
+
+	/*
+	 * Other kernels write messages into its memory: not any more, or it is kept. This may take
+	 * some time, in which others may ask how the kernel is; it can't live again.
+	 */
+	err = popcorn_msg_release(kernel->id, kernel->generation);
+	if (err == -EINTR)
+		return err;
+	kept = err;
+	err = popcorn_lock(kernel);
+	if (err)
+		return err;
+	if (kept) {
+		release->kept_cpus = kernel->nr_cpus;
+		release->kept_ranges = kernel->nr_ranges;
+		err = -EIO;
+	} else {
+		err = release_locked(kernel, &release->kept_cpus, &release->kept_ranges);
+	}
 	mutex_unlock(&kernel->lock);
 	return err;
 }

@@ -102,7 +102,7 @@ EXPORT_SYMBOL_GPL(popcorn_msg_start);
  *           still write to is kept
  *
  * Everybody is told, and lets go of it: see popcorn_msg_release(). May be called again, also with
- * @stopped after without.
+ * @stopped after without. From its return on nobody begins to ring for it.
  *
  * Context: process. Does not wait for anybody.
  */
@@ -117,6 +117,8 @@ void popcorn_msg_end(u32 id, u32 generation, bool stopped)
 	life = directory->entry[id].life;
 	if (POPCORN_LIFE_GENERATION(life) == generation && POPCORN_LIFE_PHASE(life) < phase) {
 		virt_store_release(&directory->entry[id].life, POPCORN_LIFE(generation, phase));
+		/* The owner's, but for this: whoever has a message for it does not ring any more. */
+		WRITE_ONCE(directory->entry[id].bell, 0);
 		announce();
 		lives[id].end = directory->sequence;
 		news_to_all();
@@ -129,6 +131,7 @@ EXPORT_SYMBOL_GPL(popcorn_msg_end);
 /* Another kernel that may still write to the memory of those that ended at @sequence, or 0 = us. */
 static bool waits_for(u64 sequence, u32 *ret_id)
 {
+	u64 seen;
 	u32 id;
 
 	for (id = 0; id < directory->used; id++) {
@@ -140,7 +143,9 @@ static bool waits_for(u64 sequence, u32 *ret_id)
 		/* It says that it joins, and only then looks: so it has not seen the dead alive. */
 		if (virt_load_acquire(&entry->state) == POPCORN_MEMBER_NONE)
 			continue;
-		if (virt_load_acquire(&entry->acknowledged) < sequence) {
+		seen = virt_load_acquire(&entry->acknowledged);
+		/* More than there was: it makes things up, and member.c declares it failed. */
+		if (seen < sequence || seen > directory->sequence) {
 			*ret_id = id;
 			return true;
 		}

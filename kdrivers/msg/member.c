@@ -93,8 +93,13 @@ void peer_ring(struct peer *peer)
 /* Asks a peer to look at the directory and at our mailbox. Context: as peer_ring(). */
 void peer_news(struct peer *peer)
 {
-	struct popcorn_mailbox *mailbox = READ_ONCE(peer->mailbox);
+	const enum peer_state state = smp_load_acquire(&peer->state);
+	struct popcorn_mailbox *mailbox;
 
+	/* Only so is the mailbox there until the grace period of take_down(). */
+	if (state != PEER_JOINING && state != PEER_UP)
+		return;
+	mailbox = READ_ONCE(peer->mailbox);
 	if (!mailbox)
 		return;
 	virt_store_release(&mailbox->news, 1);
@@ -453,10 +458,13 @@ static void look_at(u32 id, bool *ret_over)
 	u32 generation = POPCORN_LIFE_GENERATION(life), state = member_state(entry, generation);
 	bool alive = POPCORN_LIFE_PHASE(life) == POPCORN_LIFE_ALIVE;
 	struct peer *peer = peers[id];
+	/* Before the sequence is, which grows. */
+	u64 acknowledged = virt_load_acquire(&entry->acknowledged);
 
 	if (peer && (peer->state == PEER_JOINING || peer->state == PEER_UP)) {
 		if (alive && generation == peer->generation &&
-		    (state < POPCORN_MEMBER_JOINED || state > POPCORN_MEMBER_LEFT))
+		    (state < POPCORN_MEMBER_JOINED || state > POPCORN_MEMBER_LEFT ||
+		     acknowledged > READ_ONCE(self.directory->sequence)))
 			peer_fail(peer, "its entry in the directory is damaged");
 		if (is_over(peer, life, state)) {
 			*ret_over = true;

@@ -39,8 +39,11 @@
 
 /* Bytes of a kernel's name, with the terminating NUL. [A-Za-z0-9][A-Za-z0-9_.-]* */
 #define POPCORN_NAME_MAX 64
-/* Secondaries at one time. The primary is id 0. Ids are 1..POPCORN_KERNELS_MAX and are reused. */
-#define POPCORN_KERNELS_MAX 512
+/*
+ * Secondaries at one time: with the primary, which is id 0, 512 kernels. Ids are
+ * 1..POPCORN_KERNELS_MAX and are reused.
+ */
+#define POPCORN_KERNELS_MAX 511
 /* CPUs of one kernel, and memory ranges of one kernel. */
 #define POPCORN_CPUS_MAX 4096
 #define POPCORN_RANGES_MAX 4096
