@@ -41,7 +41,7 @@
 #define PROGRESS_AGENT 0.9
 
 /* What is loaded in a secondary before its init runs, in order. */
-static const char *const guest_modules[] = { "popcorn_guest" };
+static const char *const guest_modules[] = { "popcorn_msg", "popcorn_guest" };
 
 /* Where modules that do not come with the kernel are put: by us, by dkms, by other distributions. */
 static const char *const module_folders[] = {
@@ -199,7 +199,7 @@ static bool is_static_program(const struct input *program)
 
 /* All that a boot needs from the disk. */
 struct boot_files {
-	struct input image, module, agent, busybox;
+	struct input image, modules[ARRAY_SIZE(guest_modules)], agent, busybox;
 	struct input initramfs; /* made of the last three and the initrd */
 	struct stat image_stat;
 	struct bzimage kernel;
@@ -213,7 +213,8 @@ struct boot_files *boot_files_free(struct boot_files *files)
 		return NULL;
 	vmlinux_done(&files->vmlinux);
 	input_done(&files->image);
-	input_done(&files->module);
+	for (size_t i = 0; i < ARRAY_SIZE(files->modules); i++)
+		input_done(&files->modules[i]);
 	input_done(&files->agent);
 	input_done(&files->busybox);
 	input_done(&files->initramfs);
@@ -387,10 +388,12 @@ static int read_parts(const struct config *config, const struct kernel_def *def,
 	static const char hint[] = "install busybox-static, or give an initrd";
 	int r;
 
-	_Static_assert(ARRAY_SIZE(guest_modules) == 1, "there is room for one");
-	r = find_module(config, files->kernel.release, guest_modules[0], &files->module, error);
-	if (r < 0)
-		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(guest_modules); i++) {
+		r = find_module(config, files->kernel.release, guest_modules[i], &files->modules[i],
+				error);
+		if (r < 0)
+			return r;
+	}
 	r = read_input("first program of a kernel", config->agent, PROGRAM_FILE_MAX,
 		       POPCORN_ERROR_FAILED, "install popcorn again", &files->agent.data,
 		       &files->agent.size, NULL, error);
@@ -413,8 +416,8 @@ static int build_initramfs(const char *name, const struct kernel_def *def, struc
 {
 	_cleanup_(input_done) struct input initrd = { 0 };
 	struct initramfs_file files[16] = { 0 };
-	char list[64], path[64];
-	size_t n = 0;
+	char list[128], paths[ARRAY_SIZE(guest_modules)][64];
+	size_t n = 0, length = 0;
 	int r;
 
 	if (def->initrd) {
@@ -424,8 +427,11 @@ static int build_initramfs(const char *name, const struct kernel_def *def, struc
 		if (r < 0)
 			return r;
 	}
-	snprintf(list, sizeof(list), "%s.ko\n", guest_modules[0]);
-	snprintf(path, sizeof(path), "popcorn/%s.ko", guest_modules[0]);
+	for (size_t i = 0; i < ARRAY_SIZE(guest_modules); i++) {
+		length += (size_t)snprintf(list + length, sizeof(list) - length, "%s.ko\n",
+					   guest_modules[i]);
+		snprintf(paths[i], sizeof(paths[i]), "popcorn/%s.ko", guest_modules[i]);
+	}
 	files[n++] = (struct initramfs_file){
 		"popcorn-agent", S_IFREG | 0755, parts->agent.data, parts->agent.size, 0, 0
 	};
@@ -434,9 +440,11 @@ static int build_initramfs(const char *name, const struct kernel_def *def, struc
 	files[n++] = (struct initramfs_file){
 		"popcorn/modules", S_IFREG | 0644, list, strlen(list), 0, 0
 	};
-	files[n++] = (struct initramfs_file){
-		path, S_IFREG | 0644, parts->module.data, parts->module.size, 0, 0
-	};
+	for (size_t i = 0; i < ARRAY_SIZE(guest_modules); i++)
+		files[n++] = (struct initramfs_file){
+			paths[i], S_IFREG | 0644, parts->modules[i].data, parts->modules[i].size, 0,
+			0
+		};
 	if (!def->initrd) {
 		static const char *const folders[] = { "dev", "proc", "root", "run", "sys", "tmp" };
 

@@ -13,6 +13,7 @@
 #include <linux/notifier.h>
 #include <linux/percpu.h>
 #include <linux/suspend.h>
+#include <popcorn/msg.h>
 
 #include "guest.h"
 
@@ -36,8 +37,10 @@ static enum hrtimer_restart beat(struct hrtimer *timer)
 	unsigned int cpu = smp_processor_id();
 
 	WRITE_ONCE(*beat_word(cpu), ++beat->count);
-	if (!cpu)
+	if (!cpu) {
 		bell_repeat();
+		popcorn_msg_beat();
+	}
 	hrtimer_forward_now(timer, beat_period);
 	return HRTIMER_RESTART;
 }

@@ -10,6 +10,7 @@
 #include <linux/io.h>
 #include <linux/module.h>
 #include <linux/utsname.h>
+#include <popcorn/msg.h>
 
 #include "guest.h"
 
@@ -147,6 +148,8 @@ static int __init guest_init(void)
 	strscpy(guest_head->release, init_utsname()->release, sizeof(guest_head->release));
 	WRITE_ONCE(guest_head->guest_version, POPCORN_HEAD_VERSION);
 	guest_state_set(POPCORN_GUEST_CHECKIN);
+	/* Goes on by itself; a kernel without messages is still a kernel. */
+	popcorn_msg_join(guest_head->directory, id, generation);
 	return 0;
 
 no_device:

@@ -15,6 +15,7 @@
 #include <linux/slab.h>
 #include <linux/ktime.h>
 #include <linux/uaccess.h>
+#include <popcorn/msg.h>
 
 #include "kexec.h"
 
@@ -120,8 +121,17 @@ void popcorn_set_state(struct popcorn_kernel *kernel, u32 state, u32 reason)
  */
 int popcorn_end(struct popcorn_kernel *kernel, u32 state, u32 reason)
 {
-	int err = popcorn_cpus_park(kernel);
+	int err;
 
+	/*
+	 * First nobody sends it a message any more, then its CPUs are taken: an interrupt for a CPU
+	 * that waits for a start-up interrupt is lost on a real one, but wakes QEMU's now and then,
+	 * which then executes the firmware until it falls.
+	 */
+	popcorn_msg_end(kernel->id, kernel->generation, false);
+	err = popcorn_cpus_park(kernel);
+	if (!err)
+		popcorn_msg_end(kernel->id, kernel->generation, true);
 	if (err) {
 		popcorn_set_state(kernel, POPCORN_STATE_FAILED, POPCORN_REASON_CPU_STUCK);
 		return err;
@@ -453,16 +463,39 @@ int popcorn_release(struct popcorn_call *call, void *arg)
 {
 	struct popcorn_kernel *kernel = call->kernel;
 	struct popcorn_release *release = arg;
-	int err;
+	int err, kept;
 
 	if (release->reserved)
 		return -EINVAL;
 	err = popcorn_lock(kernel);
 	if (err)
 		return err;
-	err = popcorn_alive(kernel)
-		      ? -EBUSY
-		      : release_locked(kernel, &release->kept_cpus, &release->kept_ranges);
+	if (popcorn_alive(kernel))
+		err = -EBUSY;
+	else if (!popcorn_cpus_park(kernel))
+		popcorn_msg_end(kernel->id, kernel->generation, true);
+	mutex_unlock(&kernel->lock);
+	if (err)
+		return err;
+
+	/*
+	 * Other kernels write messages into its memory: not any more, or it is kept. This may take
+	 * some time, in which others may ask how the kernel is; it can't live again.
+	 */
+	err = popcorn_msg_release(kernel->id, kernel->generation);
+	if (err == -EINTR)
+		return err;
+	kept = err;
+	err = popcorn_lock(kernel);
+	if (err)
+		return err;
+	if (kept) {
+		release->kept_cpus = kernel->nr_cpus;
+		release->kept_ranges = kernel->nr_ranges;
+		err = -EIO;
+	} else {
+		err = release_locked(kernel, &release->kept_cpus, &release->kept_ranges);
+	}
 	mutex_unlock(&kernel->lock);
 	return err;
 }

@@ -28,6 +28,9 @@
  *			 Writers hold kernel->lock too
  *	kernels_lock, lent_lock, low_lock, bell_lock	leaves
  *
+ * popcorn_msg.ko is called under kernel->lock, also to wait for other kernels (RELEASE); it never
+ * calls back.
+ *
  * What the CPU hotplug and memory hotplug cores call back takes leaves only: they hold their own
  * locks, inside of which we are, when we call them.
  */
@@ -188,7 +191,7 @@ int popcorn_doorbell_init(void);
 void popcorn_doorbell_exit(void);
 void popcorn_bell_add(struct popcorn_kernel *kernel);
 void popcorn_bell_remove(struct popcorn_kernel *kernel);
-void popcorn_bell_take(struct popcorn_kernel *kernel);
+void popcorn_reasons_take(struct popcorn_kernel *kernel);
 void popcorn_ring(struct popcorn_kernel *kernel, u32 reasons);
 
 /* console.c */

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The boot image: segments into the kernel's memory, and its start. */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/sched/signal.h>
 #include <linux/security.h>
 #include <linux/sizes.h>
@@ -7,6 +9,8 @@
 #include <linux/ktime.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
+#include <popcorn/directory.h>
+#include <popcorn/msg.h>
 
 #include "kexec.h"
 
@@ -170,6 +174,43 @@ static void head_write(struct popcorn_kernel *kernel)
 	strscpy(head->name, kernel->name, sizeof(head->name));
 }
 
+/*
+ * Enters the kernel into the directory of the message layer, with all that it owns, and tells it where
+ * that is. Without, it has no messages, but runs.
+ */
+static void announce(struct popcorn_kernel *kernel)
+{
+	struct popcorn_directory_range *ranges __free(popcorn_kvfree) = NULL;
+	u32 *apicids __free(popcorn_kvfree) = NULL;
+	struct popcorn_msg_life life = {
+		.id = kernel->id,
+		.generation = kernel->generation,
+		.nr_apicids = kernel->nr_cpus,
+	};
+	struct popcorn_mem *mem;
+	u64 directory = 0;
+	int err = -ENOMEM;
+	u32 i;
+
+	ranges = kvmalloc_array(kernel->nr_ranges + 1, sizeof(*ranges), GFP_KERNEL);
+	apicids = kvmalloc_array(kernel->nr_cpus, sizeof(*apicids), GFP_KERNEL);
+	if (ranges && apicids) {
+		list_for_each_entry(mem, &kernel->ranges, list)
+			ranges[life.nr_ranges++] =
+				(struct popcorn_directory_range){ mem->start, mem->length };
+		ranges[life.nr_ranges++] =
+			(struct popcorn_directory_range){ kernel->low_start, kernel->low_length };
+		for (i = 0; i < kernel->nr_cpus; i++)
+			apicids[i] = kernel->cpus[i].apicid;
+		life.ranges = ranges;
+		life.apicids = apicids;
+		err = popcorn_msg_start(&life, &directory);
+	}
+	if (err)
+		pr_warn("kernel %s has no messages: error %d\n", kernel->name, err);
+	kernel->head->directory = directory;
+}
+
 /* Context: start_gate and kernel->lock are held. */
 static int start_locked(struct popcorn_kernel *kernel, const struct popcorn_start *start)
 {
@@ -192,6 +233,7 @@ static int start_locked(struct popcorn_kernel *kernel, const struct popcorn_star
 	kernel->heartbeat_ms = start->heartbeat_ms ?: HEARTBEAT_MS;
 	kernel->times[POPCORN_TIME_START] = ktime_get_boottime_ns();
 	head_write(kernel);
+	announce(kernel);
 	popcorn_bell_add(kernel);
 	/*
 	 * From here on any of its CPUs may run something else than this kernel: the boot CPU

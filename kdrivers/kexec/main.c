@@ -17,6 +17,7 @@
 #include <asm/apic.h>
 #include <asm/smp.h>
 #include <asm/tsc.h>
+#include <popcorn/msg.h>
 
 #include "kexec.h"
 
@@ -282,6 +283,10 @@ static int __init popcorn_init(void)
 	err = register_pm_notifier(&popcorn_sleep_nb);
 	if (err)
 		goto no_sleep;
+	/* Kernels can do without. */
+	err = popcorn_msg_primary_init();
+	if (err)
+		pr_warn("no messages between kernels: error %d\n", err);
 	/* Last: from here on there are callers. */
 	err = misc_register(&popcorn_device);
 	if (err)
@@ -289,6 +294,7 @@ static int __init popcorn_init(void)
 	return 0;
 
 no_device:
+	popcorn_msg_primary_exit();
 	unregister_pm_notifier(&popcorn_sleep_nb);
 no_sleep:
 	unregister_reboot_notifier(&popcorn_reboot_nb);
@@ -314,6 +320,7 @@ static void __exit popcorn_exit(void)
 	unregister_reboot_notifier(&popcorn_reboot_nb);
 	/* Work of a released kernel may still be about to drop the last reference. */
 	destroy_workqueue(popcorn_wq);
+	popcorn_msg_primary_exit();
 	popcorn_netlink_exit();
 	popcorn_doorbell_exit();
 	popcorn_memory_exit();

@@ -6,6 +6,7 @@
 #include <linux/ctype.h>
 #include <linux/ktime.h>
 #include <linux/timer.h>
+#include <popcorn/msg.h>
 
 #include "kexec.h"
 
@@ -178,6 +179,7 @@ void popcorn_watch(struct work_struct *work)
 		container_of(to_delayed_work(work), struct popcorn_kernel, watch);
 	u64 now = ktime_get_boottime_ns(), gap, late;
 
+	popcorn_msg_beat();
 	mutex_lock(&kernel->lock);
 	/* A bell that was lost because the interrupt was just moving is made good here. */
 	if (popcorn_alive(kernel))
@@ -185,7 +187,7 @@ void popcorn_watch(struct work_struct *work)
 	if (popcorn_alive(kernel))
 		look_at_registers(kernel);
 	if (popcorn_alive(kernel)) {
-		popcorn_bell_take(kernel);
+		popcorn_reasons_take(kernel);
 		if (READ_ONCE(kernel->head->to_guest))
 			popcorn_ring(kernel, 0);
 		popcorn_close_reset(kernel);

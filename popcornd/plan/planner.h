@@ -28,7 +28,7 @@
 /* Less boots no distribution's kernel; a share that comes out smaller is a problem. */
 #define PLAN_MEMORY_MIN (UINT64_C(64) << 20)
 /* The ABI's (POPCORN_KERNELS_MAX). */
-#define PLAN_KERNELS_MAX 512
+#define PLAN_KERNELS_MAX 511
 
 /* Somebody's who is not part of the plan. Linux's numbers. */
 struct plan_used {

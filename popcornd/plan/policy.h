@@ -22,7 +22,7 @@
 
 /* Larger files are refused before they are parsed. Far more than 512 kernels can need. */
 #define POLICY_SIZE_MAX (1U << 20)
-#define POLICY_GROUPS_MAX 512
+#define POLICY_GROUPS_MAX 511
 /* As many CPUs as parse_cpus() knows. */
 
 /* What a group makes a kernel of. Not together with `cores` or `inside`. */

@@ -513,6 +513,8 @@ void fake_write_boot_files(struct fake *fake)
 	memcpy(image + 0x400, version, sizeof(version));
 	fake_write_file(fake, "/boot/vmlinuz", image, sizeof(image));
 	fake_write_file(fake, "/boot/initrd", "070701 not really", 17);
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/popcorn/popcorn_msg.ko",
+			"module", 6);
 	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/popcorn/popcorn_guest.ko",
 			"module", 6);
 	fake_write_file(fake, "/agent", "agent", 5);

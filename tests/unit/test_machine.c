@@ -151,7 +151,7 @@ START_TEST(test_48amd64)
 	ck_assert_uint_eq(machine->n_kinds, 1);
 	ck_assert_str_eq(machine->kinds[0].name, "kind0");
 	ck_assert_uint_eq(machine->n_warnings, 0);
-	ck_assert_uint_eq(machine->max_kernels, 512);
+	ck_assert_uint_eq(machine->max_kernels, 511);
 	machine_free(machine);
 }
 END_TEST

@@ -628,6 +628,8 @@ static size_t write_packed_kernel(const uint8_t *payload, size_t size)
 
 	size = vml_bzimage(data, payload, size);
 	fake_write_file(fake, "/boot/vmlinuz", data, size);
+	fake_write_file(fake, "/lib/modules/" SAMPLE_RELEASE "/updates/popcorn_msg.ko", "module",
+			6);
 	fake_write_file(fake, "/lib/modules/" SAMPLE_RELEASE "/updates/popcorn_guest.ko", "module",
 			6);
 	return size;

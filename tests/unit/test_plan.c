@@ -1533,7 +1533,7 @@ START_TEST(test_large)
 			    .input = { .primary_memory = PRIMARY_MEMORY } };
 
 	run_plan(&r);
-	must_fail(&r, PROBLEM_TOO_MANY, "kernels", "count", "512");
+	must_fail(&r, PROBLEM_TOO_MANY, "kernels", "count", "511");
 	plan_problems_free(r.problems, r.n);
 	machine->max_kernels = 4096;
 	run_plan(&r);

@@ -377,8 +377,8 @@ START_TEST(test_unknown_and_types)
 	bad_group("cores = 4097;", "1: groups.cores: ", "not 4097");
 	bad_group("cores = 4294967297;", "1: ", "4294967297 is too large for a number");
 	bad_group("cores = 4294967297L;", "1: groups.cores: ", "not 4294967297");
-	bad_group("count = 0;", "1: groups.count: ", "1 to 512, not 0");
-	bad_group("count = 513;", "1: groups.count: ", "1 to 512, not 513");
+	bad_group("count = 0;", "1: groups.count: ", "1 to 511, not 0");
+	bad_group("count = 512;", "1: groups.count: ", "1 to 511, not 512");
 	bad_group("per = \"nodes\";", "1: groups.per: ",
 		  "give \"thread\", \"core\", \"l3\", \"node\", \"package\" or \"kind\", not "
 		  "'nodes'");
@@ -518,11 +518,11 @@ START_TEST(test_after)
 		p += sprintf(p, "%s\n{ name = \"g%d\"; cpus = \"%d\"; after = \"g%d\"; }",
 			     i ? "," : "", i, i + 1, (i + 1) % POLICY_GROUPS_MAX);
 	strcpy(p, ");");
-	bad(text, "513: groups.after: ", "g0 -> g1 -> g2 -> ");
+	bad(text, "512: groups.after: ", "g0 -> g1 -> g2 -> ");
 	ck_assert_ptr_nonnull(strstr(error.text, "-> … -> g0; take one `after` out"));
 	/* One more is too many. */
 	strcpy(p, ", { name = \"one-more\"; } );");
-	bad(text, "1: groups: ", "has 513 parts; give at most 512");
+	bad(text, "1: groups: ", "has 512 parts; give at most 511");
 	free(text);
 }
 END_TEST
@@ -675,10 +675,10 @@ START_TEST(test_hostile)
 	strcpy(p, ");");
 	bad(text, "3: groups: ", "600 lists of CPUs up to here");
 	p = text + sprintf(text, "groups = ( { name = \"a\"; cpus = ( \"1\"");
-	for (int j = 1; j < 513; j++)
+	for (int j = 1; j < 512; j++)
 		p += sprintf(p, ", \"65535\"");
 	strcpy(p, " ); } );");
-	bad(text, "1: groups.cpus: ", "has 513 parts; give at most 512");
+	bad(text, "1: groups.cpus: ", "has 512 parts; give at most 511");
 	p = text + sprintf(text, "groups = ( { name = \"a\"; count = 1; devices = ( \"near\"");
 	for (int j = 1; j < 257; j++)
 		p += sprintf(p, ", \"near\"");

@@ -80,9 +80,14 @@
 /*
  * A doorbell is a fixed interrupt with physical destination. Where to send it is published by the
  * receiver as one 64-bit word, so that vector and APIC id are never seen apart:
- * bits 63..32 APIC id, bits 7..0 vector; 0 = not ready, ring later. A sender range-checks both:
- * vector 0x20..0xfe (0xff has no EOI and would deafen a CPU); an APIC id that belongs to the peer.
+ * bits 63..32 APIC id, bits 7..0 vector; 0 = not ready, ring later. A sender checks both: the vector
+ * is one that a kernel gives to devices (below are exceptions; 0x80 is the system call; above are a
+ * kernel's own, of which one stops the CPU, and 0xff, which has no EOI and would deafen it); the APIC
+ * id is one of the peer's. Constants, because 6.12 gives away one vector less than 6.1.
  */
+#define POPCORN_VECTOR_MIN 0x20
+#define POPCORN_VECTOR_SYSCALL 0x80
+#define POPCORN_VECTOR_MAX 0xeb
 #define POPCORN_BELL(apicid, vector) (((__u64)(apicid) << 32) | (vector))
 #define POPCORN_BELL_APICID(bell) ((__u32)((bell) >> 32))
 #define POPCORN_BELL_VECTOR(bell) ((__u32)((bell)&0xff))
@@ -102,7 +107,12 @@ struct popcorn_head {
 	__u32 boot_apicid; /* the machine's boot CPU: never to be sent INIT */
 	__u32 reserved0;
 	char name[64];
-	__u8 reserved1[128];
+	/*
+	 * Physical address of struct popcorn_directory; 0: no message layer. It came later than the
+	 * rest, and changes nothing for a reader that does not know it.
+	 */
+	__u64 directory;
+	__u8 reserved1[120];
 
 	/* Line 4: "registers" of the ACPI fixed hardware, written by the secondary's kernel. */
 	__u8 sleep; /* FADT sleep_control and sleep_status: SLP_EN is bit 5 */

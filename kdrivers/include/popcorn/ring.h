@@ -170,7 +170,7 @@ static inline __u32 popcorn_message_slots(__u32 length)
 
 /*
  * The bell of a receiver, in its own memory: who has something for it, and whether it wants to be
- * rung. Aligned to a page; one for each priority.
+ * rung. Aligned to POPCORN_SLOT_SIZE; one for each lane of popcorn/directory.h.
  */
 #define POPCORN_BELL_SENDERS 512
 struct popcorn_bell {

@@ -23,7 +23,7 @@
  *  -ENOENT   no such kernel or CPU       -EEXIST   name taken
  *  -EBUSY    wrong state, or in use      -ENOSPC   a documented limit is reached
  *  -ERANGE   address outside partition   -ETIME    the other side did not answer in time
- *  -EIO      a CPU was not seen stopped; what it may still write is kept
+ *  -EIO      a CPU may still write to what is therefore kept
  *  -EINTR    a signal; nothing was done  -ENOMEM   as usual
  */
 #ifndef _UAPI_POPCORN_H
@@ -39,8 +39,11 @@
 
 /* Bytes of a kernel's name, with the terminating NUL. [A-Za-z0-9][A-Za-z0-9_.-]* */
 #define POPCORN_NAME_MAX 64
-/* Secondaries at one time. The primary is id 0. Ids are 1..POPCORN_KERNELS_MAX and are reused. */
-#define POPCORN_KERNELS_MAX 512
+/*
+ * Secondaries at one time: with the primary, which is id 0, 512 kernels. Ids are
+ * 1..POPCORN_KERNELS_MAX and are reused.
+ */
+#define POPCORN_KERNELS_MAX 511
 /* CPUs of one kernel, and memory ranges of one kernel. */
 #define POPCORN_CPUS_MAX 4096
 #define POPCORN_RANGES_MAX 4096
@@ -308,8 +311,9 @@ struct popcorn_stop {
  *
  * Allowed in reserved, loading, stopped, crashed, failed; -EBUSY otherwise. Brings the CPUs online,
  * frees CONTIG memory, lets go of OFFLINE memory (its owner onlines it). After success every other
- * call on the kernel's descriptors gives -ENODEV. -EIO: something is kept, the object stays
- * "failed", and RELEASE may be tried again.
+ * call on the kernel's descriptors gives -ENODEV. -EIO: something is kept, and RELEASE may be tried
+ * again: a CPU of the kernel was not seen stopped or did not come back ("failed"), or another kernel
+ * has not acknowledged within 30 s that it writes no more messages into its memory.
  */
 struct popcorn_release {
 	__u32 size;

@@ -10,6 +10,10 @@
  *	how=garbage	overwrites what the secondary writes in the head, and its rings
  *	how=bad-vector	publishes a doorbell at the vector that would deafen a CPU
  *	how=storm	rings at the primary for seconds= without a break
+ *	how=ring	overwrites the rings in kernel victim= that are for this one
+ *	how=tail	tells kernel victim= that its messages were read before they were sent
+ *	how=mailbox	overwrites this kernel's mailbox
+ *	how=entry	overwrites this kernel's part of its entry in the directory
  */
 #include <linux/acpi.h>
 #include <linux/delay.h>
@@ -23,6 +27,7 @@
 #include <linux/string.h>
 #include <asm/desc.h>
 #include <popcorn/compat.h>
+#include <popcorn/directory.h>
 #include <popcorn/head.h>
 
 static char *how = "";
@@ -31,6 +36,9 @@ static unsigned int cpu;
 module_param(cpu, uint, 0444);
 static unsigned int seconds = 5;
 module_param(seconds, uint, 0444);
+
+static unsigned int victim;
+module_param(victim, uint, 0444);
 
 static struct popcorn_head *find_head(void)
 {
@@ -95,6 +103,63 @@ static void storm(struct popcorn_head *head)
 	}
 }
 
+static void *map(u64 address, size_t bytes)
+{
+	return address ? memremap(address, bytes, MEMREMAP_WB) : NULL;
+}
+
+/* The other kernel looks at us: by the mark of each lane, and at the directory. */
+static void disturb(const struct popcorn_directory *directory, struct popcorn_mailbox *theirs,
+		    u32 me)
+{
+	u64 bell = READ_ONCE(directory->entry[victim].bell);
+	u32 lane;
+
+	for (lane = 0; lane < POPCORN_LANES; lane++)
+		WRITE_ONCE(theirs->bell[lane].pending[me], 1);
+	WRITE_ONCE(theirs->news, 1);
+	mb();
+	if (POPCORN_BELL_VECTOR(bell) >= POPCORN_VECTOR_MIN &&
+	    POPCORN_BELL_VECTOR(bell) <= POPCORN_VECTOR_MAX)
+		popcorn_send_ipi(POPCORN_BELL_APICID(bell), POPCORN_BELL_VECTOR(bell));
+}
+
+static int messages(const struct popcorn_head *head)
+{
+	struct popcorn_directory *directory = map(head->directory, sizeof(*directory));
+	struct popcorn_mailbox *ours, *theirs;
+	struct popcorn_mailbox_ring *where;
+	struct popcorn_ring *ring;
+	u32 me = head->id, lane;
+
+	if (!directory || victim >= POPCORN_MEMBERS_MAX)
+		return -ENODEV;
+	ours = map(directory->entry[me].mailbox, sizeof(*ours));
+	theirs = map(directory->entry[victim].mailbox, sizeof(*theirs));
+	if (!ours || !theirs)
+		return -ENODEV;
+	for (lane = 0; lane < POPCORN_LANES; lane++) {
+		where = !strcmp(how, "tail") ? &ours->ring[victim][lane] : &theirs->ring[me][lane];
+		ring = map(where->address, where->bytes);
+		if (!ring)
+			return -ENODEV;
+		if (!strcmp(how, "ring"))
+			memset(ring, 0xa5, where->bytes);
+		if (!strcmp(how, "tail"))
+			WRITE_ONCE(ring->tail, ~0ULL);
+	}
+	if (!strcmp(how, "mailbox"))
+		memset(ours, 0xa5, sizeof(*ours));
+	if (!strcmp(how, "entry"))
+		memset((u8 *)&directory->entry[me] +
+			       offsetof(struct popcorn_directory_entry, mailbox),
+		       0xa5,
+		       sizeof(directory->entry[me]) -
+			       offsetof(struct popcorn_directory_entry, mailbox));
+	disturb(directory, theirs, me);
+	return 0;
+}
+
 static int __init misbehave_init(void)
 {
 	struct popcorn_head *head = find_head();
@@ -125,6 +190,9 @@ static int __init misbehave_init(void)
 			   POPCORN_BELL(POPCORN_BELL_APICID(head->guest_bell), 0xffU));
 	else if (!strcmp(how, "storm"))
 		storm(head);
+	else if (!strcmp(how, "ring") || !strcmp(how, "tail") || !strcmp(how, "mailbox") ||
+		 !strcmp(how, "entry"))
+		return messages(head);
 	else
 		return -EINVAL;
 	return 0;

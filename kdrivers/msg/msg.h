@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * popcorn_msg.ko: what its parts share. docs/messages.md has the picture.
+ *
+ *	main.c		the module, its parameters
+ *	doorbell.c	interrupts that other kernels send; also used by popcorn_kexec and popcorn_guest
+ *	directory.c	the primary's part: lives, and who has let go of the dead
+ *	member.c	joining, pairs coming up and going down
+ *	receive.c	the one reader; handlers
+ *	send.c		send, call, reply
+ *	stats.c		debugfs
+ *	ring.c		the ring; shared with tests in user space
+ *
+ * Locks, outermost first:
+ *
+ *	primary_lock	 directory.c: the primary's part of the directory. Taken under the locks of
+ *			 popcorn_kexec, which are not known here. Nothing sleeps for another kernel
+ *			 under it
+ *	member_work	 not a lock, but the only one who changes peer->state, and what is reached
+ *			 through it. One at a time: the workqueue is ordered
+ *	rx->lock	 messages that wait for a handler that sleeps
+ *	call->lock	 one call. Leaf
+ *
+ * Whoever uses a peer's rings or mailbox does so in an RCU read section in which it has seen the
+ * state that has them; member_work takes them away after a grace period. So the hot paths share no
+ * lock, no reference count, and no word that is written but the tickets of the ring itself.
+ *
+ * The reader is one at a time: who has set RX_BUSY. Interrupt, thread and callers who wait for a
+ * reply try to be it; who fails leaves the work to the one who is.
+ */
+#ifndef _POPCORN_MSG_INTERNAL_H
+#define _POPCORN_MSG_INTERNAL_H
+
+#include <linux/atomic.h>
+#include <linux/cache.h>
+#include <linux/completion.h>
+#include <linux/list.h>
+#include <linux/notifier.h>
+#include <linux/percpu.h>
+#include <linux/rcupdate.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <popcorn/directory.h>
+#include <popcorn/doorbell.h>
+#include <popcorn/msg.h>
+
+/* Types of the layer itself. */
+#define TYPE_HELLO 0  /* the first message of a pair, once each way */
+#define TYPE_FAILED 1 /* to the primary: somebody talks nonsense to me */
+
+/* Message flags. Others are nonsense. */
+#define FLAG_REQUEST 1 /* cookie: room for the reply */
+#define FLAG_REPLY 2   /* cookie: 0 or a negative errno */
+
+struct hello {
+	u32 protocol_min, protocol_max;
+	u32 id, generation;
+	u64 features;
+};
+
+struct failed {
+	u32 id, generation;
+	char why[112];
+};
+
+/* Sent, counted by the CPU that sends. */
+struct tx_count {
+	u64 messages, bytes, waits, rings;
+};
+
+/* What we send to one peer on one lane. */
+struct tx {
+	struct popcorn_writer writer;
+	void *map;
+	wait_queue_head_t credit;
+	struct tx_count __percpu *count;
+} ____cacheline_aligned_in_smp;
+
+/* What we receive from one peer on one lane. All but the queue belongs to the reader. */
+struct rx {
+	struct popcorn_reader reader;
+	void *memory;
+	u32 bytes;
+	u32 high_water;
+	u64 messages, payload, unknown, late;
+
+	spinlock_t lock; /* what follows */
+	struct list_head queue;
+	u32 queued;
+	bool stalled; /* the ring is left alone until the queue is shorter */
+	u64 stalls;
+	void *spare; /* for the next one, if there is no memory in an interrupt */
+	struct work_struct work;
+	struct peer *peer;
+} ____cacheline_aligned_in_smp;
+
+/* A call that waits for its reply, or whose caller has given up but whose reply may still come. */
+struct call {
+	spinlock_t lock;
+	enum { CALL_FREE, CALL_WAITS, CALL_DONE, CALL_ORPHAN } state;
+	u64 id; /* lowest 16 bits: its index */
+	void *reply;
+	u32 room, slots;
+	int result; /* bytes, or negative errno */
+	struct completion done;
+};
+
+enum peer_state {
+	PEER_NONE,    /* has nothing of ours, and we nothing of it */
+	PEER_JOINING, /* our rings for it are there */
+	PEER_UP,      /* both have said hello */
+	PEER_DOWN,    /* nothing is sent or received; it may still write to our rings */
+};
+
+/* Allocated when somebody of that id is seen for the first time, and kept. */
+struct peer {
+	u32 id;
+	u32 generation;	       /* of its present life; 0: none */
+	enum peer_state state; /* stored with release; rings and mailbox are seen after it */
+	bool rx_ready;	       /* the reader looks at its rings */
+	bool rx_open;	       /* for more than a hello */
+	bool hello;	       /* it has come, and was good */
+	bool tx_ready;	       /* writers are there; ours was sent */
+	u32 protocol;
+	const char *failed; /* why; stored once, by anybody */
+	u64 bell;	    /* the last one that was found to be its own */
+	struct popcorn_mailbox *mailbox;
+	struct popcorn_directory_range *ranges;
+	u32 *apicids; /* sorted */
+	u32 nr_ranges, nr_apicids;
+
+	struct tx tx[POPCORN_LANES];
+	struct rx rx[POPCORN_LANES];
+
+	struct call *calls;
+	u32 nr_calls;
+	unsigned long *call_map;
+	atomic_t reply_room; /* slots of the reply ring that nobody has set aside */
+	atomic64_t call_number;
+	wait_queue_head_t call_wait;
+};
+
+/* This kernel. Set up once, by member_work or popcorn_msg_primary_init(). */
+struct self {
+	u32 id, generation;
+	bool joined;
+	bool left;
+	struct popcorn_directory *directory;
+	struct popcorn_directory_entry *entry; /* ours */
+	struct popcorn_mailbox *mailbox;
+	struct popcorn_doorbell doorbell;
+	u32 used; /* ids of peers lie below */
+};
+extern struct self self;
+
+/* main.c */
+extern unsigned int poll_us;
+u32 lane_slots(u32 lane);
+
+/* directory.c */
+void directory_acknowledged(void);
+
+/* member.c */
+extern struct workqueue_struct *member_wq;
+extern struct peer *peers[POPCORN_MEMBERS_MAX];
+void member_look(void);
+void peer_ring(struct peer *peer);
+void peer_news(struct peer *peer);
+void peer_fail(struct peer *peer, const char *why);
+void news_to_all(void);
+int member_join_primary(struct popcorn_directory *directory);
+void member_exit_primary(void);
+int member_init(void);
+void member_exit(void);
+
+static inline struct peer *peer_of(u32 id)
+{
+	return id < POPCORN_MEMBERS_MAX ? smp_load_acquire(&peers[id]) : NULL;
+}
+
+/* receive.c */
+extern struct popcorn_msg_rx_count {
+	u64 interrupts, polls, polled, threads;
+} rx_count;
+irqreturn_t rx_interrupt(int irq, void *cookie);
+void rx_open(struct peer *peer);
+void rx_kick(void);
+void rx_beat(void);
+void rx_busy_wait(const struct completion *done);
+void rx_lane_init(struct peer *peer, u32 lane);
+void rx_drop(struct peer *peer);
+void rx_flush(void);
+int rx_init(void);
+void rx_exit(void);
+
+/* send.c */
+int peer_calls_init(struct peer *peer);
+void peer_calls_fail(struct peer *peer);
+void peer_calls_free(struct peer *peer);
+void tx_credit(struct peer *peer, u32 lane);
+int tx_hello(struct peer *peer, const struct hello *hello);
+void tx_primary(u16 type, const void *payload, u32 length);
+int tx_reply(const struct popcorn_msg *msg, int status, const void *payload, u32 length);
+void call_reply(struct peer *peer, struct rx *rx, const struct popcorn_message *message,
+		bool *ret_used);
+
+/* stats.c */
+void stats_init(void);
+void stats_exit(void);
+
+#endif /* _POPCORN_MSG_INTERNAL_H */

@@ -1,0 +1,42 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Messages between kernels of different versions: the primary's, 6.12, and 6.1 with PREEMPT_RT, the
+# latter with two CPUs.
+#
+# machine: --cpus 5 --memory 3G
+# apic: both
+# timeout: 900
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/kernels.bash"
+. "$(dirname "$0")/messages.bash"
+
+image() {
+	find /boot -name "vmlinuz-$1" | sort -V | tail -n 1
+}
+
+whole_mark
+popcornctl list
+ok 'load the test module' insmod "$(dirname "$0")/modules/popcorn_msgtest.ko"
+up new 1 "$(image '6.12*-amd64')"
+up rt 2 "$(image '6.1.*-rt-amd64')"
+for kernel in primary new rt; do
+	wait_until 30 reaches "$kernel" 2
+done
+for kernel in primary new rt; do
+	start "$kernel" 'traffic 5000'
+done
+for kernel in primary new rt; do
+	wait_until 400 idle "$kernel"
+done
+for kernel in primary new rt; do
+	sound "$kernel"
+	text=$(report "$kernel")
+	is "$kernel sent all" "$(word sent "$text")" 40000
+	is "$kernel received all" "$(word received "$text")" 40000
+done
+ok 'stop all' popcornctl stop new rt
+ok 'release all' popcornctl release new rt
+ok 'unload the test module' rmmod popcorn_msgtest
+whole_check

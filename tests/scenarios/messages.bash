@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+#
+# What scenarios about messages share, after kernels.bash.
+
+TEST=/sys/kernel/debug/popcorn_msgtest
+PEERS=/sys/kernel/debug/popcorn_msg/peers
+
+# messages_initrd VERSION: an initrd with a shell and the test modules; its path.
+messages_initrd() {
+	local tree=/run/messages.$1
+	if [ ! -e "$tree.cpio" ]; then
+		mkdir -p "$tree/bin"
+		cp /bin/busybox "$tree/bin/"
+		cp "$(dirname "$0")/modules/$1"/*.ko "$tree/"
+		cat >"$tree/init" <<'INIT'
+#!/bin/busybox sh
+/bin/busybox --install -s /bin
+mkdir -p /proc /sys /dev
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mount -t debugfs debugfs /sys/kernel/debug
+insmod /popcorn_msgtest.ko
+dmesg -n 1
+exec sh </dev/hvc0 >/dev/hvc0 2>&1
+INIT
+		chmod 755 "$tree/init"
+		(cd "$tree" && find . | busybox cpio -o -H newc) >"$tree.cpio" 2>/dev/null
+	fi
+	echo "$tree.cpio"
+}
+
+# up NAME CPUS [IMAGE]: boots a kernel that takes part.
+up() {
+	local version=${3:-/boot/vmlinuz-$(uname -r)}
+	version=${version#/boot/vmlinuz-}
+	ok "boot $1" popcornctl boot "$1" --cpus "$2" --memory 256M ${3:+--kernel "$3"} \
+		--initrd "$(messages_initrd "$version")"
+}
+
+# on NAME COMMAND: in a secondary, or here for "primary".
+on() {
+	if [ "$1" = primary ]; then
+		bash -c "$2"
+	else
+		ask "$1" "$2"
+	fi
+}
+
+# start NAME WHAT…: to the test module.
+start() {
+	on "$1" "echo ${*:2} >$TEST/run && echo started" | grep -q started || fail "$1: ${*:2} did not start"
+}
+
+report() {
+	on "$1" "cat $TEST/report"
+}
+
+# reaches NAME N: N others can be reached.
+reaches() {
+	[ "$(on "$1" "grep -c '^peer.* up' $PEERS")" = "$2" ]
+}
+
+# word NAME REPORT: the number after a word in it.
+word() {
+	sed -n "s/.*\\b$1 \\([0-9]*\\).*/\\1/p" <<<"$2" | head -n 1
+}
+
+# idle NAME: all that it had to send was sent.
+idle() {
+	[ "$(word running "$(report "$1")")" = 0 ]
+}
+
+# sound NAME: nothing was lost, doubled, damaged or out of order.
+sound() {
+	local text
+
+	text=$(report "$1")
+	say "$1: $(head -n 1 <<<"$text")"
+	[ "$(word errors "$text")" = 0 ] || fail "$1: $(sed -n 's/^first error: //p' <<<"$text")"
+}
