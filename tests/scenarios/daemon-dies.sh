@@ -81,8 +81,15 @@ for delay in 0 0.05 0.2 0.5 1; do
 	stop=$!
 	sleep "$delay"
 	kill -KILL "$(daemon)" || true
-	wait $stop || true
+	code=0
+	wait $stop || code=$?
 	wait_until 30 daemon_back
+	wait_until 60 settled
+	# Killed before it had heard of the stop: then popcornctl says so, and nothing has happened.
+	if [ $code -ne 0 ] && [ "$(prop half State)" = running ]; then
+		say "nobody had heard of it: $(tail -n 1 /run/stop.log)"
+		ok 'stop' popcornctl stop half
+	fi
 	reach half stopped 60
 	ok 'release' popcornctl release half
 	is 'CPUs' "$(cat /sys/devices/system/cpu/online)" 0-3
