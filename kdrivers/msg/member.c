@@ -251,6 +251,7 @@ static int make_rings(struct peer *peer)
 		rx->bytes = POPCORN_RING_BYTES(slots);
 		popcorn_ring_format(rx->memory, slots, peer->generation, &rx->reader);
 		rx->stalled = false;
+		rx_streams_init(rx);
 	}
 	smp_store_release(&peer->rx_ready, true);
 	for (lane = 0; lane < POPCORN_LANES; lane++) {
@@ -324,6 +325,7 @@ static struct peer *new_peer(u32 id)
 	peer->id = id;
 	for (lane = 0; lane < POPCORN_LANES; lane++) {
 		init_waitqueue_head(&peer->tx[lane].credit);
+		init_waitqueue_head(&peer->tx[lane].stream_wait);
 		peer->tx[lane].count = alloc_percpu(struct tx_count);
 		if (!peer->tx[lane].count)
 			goto free;
@@ -380,6 +382,7 @@ static void say_hello(struct peer *peer)
 		.protocol_max = POPCORN_PROTOCOL_MAX,
 		.id = self.id,
 		.generation = self.generation,
+		.streams = large_streams(),
 	};
 	struct popcorn_mailbox_ring *theirs = peer->mailbox->ring[self.id];
 	struct tx *tx;

@@ -18,6 +18,7 @@
  *			 under it
  *	member_work	 not a lock, but the only one who changes peer->state, and what is reached
  *			 through it. One at a time: the workqueue is ordered
+ *	rx->large_lock	 large messages that are put together
  *	rx->lock	 messages that wait for a handler that sleeps
  *	call->lock	 one call. Leaf
  *
@@ -35,6 +36,7 @@
 #include <linux/cache.h>
 #include <linux/completion.h>
 #include <linux/list.h>
+#include <linux/mutex.h>
 #include <linux/notifier.h>
 #include <linux/percpu.h>
 #include <linux/rcupdate.h>
@@ -53,11 +55,23 @@
 /* Message flags. Others are nonsense. */
 #define FLAG_REQUEST 1 /* cookie: room for the reply */
 #define FLAG_REPLY 2   /* cookie: 0 or a negative errno */
+#define FLAG_CHUNK 4   /* part of a large message; id: stream, cookie: CHUNK() */
+
+/*
+ * A large message goes as chunks, all but the last POPCORN_MSG_MAX long, one after the other in a
+ * stream of its sender and lane. A chunk at offset 0 begins anew: a sender that gives up says nothing.
+ */
+#define CHUNK(offset, total) ((u64)(total) << 32 | (offset))
+#define CHUNK_OFFSET(cookie) ((u32)(cookie))
+#define CHUNK_TOTAL(cookie) ((u32)((cookie) >> 32))
+#define STREAMS_MAX 16
 
 struct hello {
 	u32 protocol_min, protocol_max;
 	u32 id, generation;
 	u64 features;
+	u32 streams; /* that may be sent in, of each lane; 1 or more */
+	u32 reserved;
 };
 
 struct failed {
@@ -75,8 +89,20 @@ struct tx {
 	struct popcorn_writer writer;
 	void *map;
 	wait_queue_head_t credit;
+	unsigned long streams; /* that large messages are under way in */
+	wait_queue_head_t stream_wait;
 	struct tx_count __percpu *count;
 } ____cacheline_aligned_in_smp;
+
+/* What has come in a stream. All of it is checked by the reader, the work only puts it together. */
+struct stream {
+	/* The reader's */
+	u32 next, total;
+	u16 type;
+	bool refused;
+	/* The work's */
+	void *memory;
+};
 
 /* What we receive from one peer on one lane. All but the queue belongs to the reader. */
 struct rx {
@@ -85,6 +111,8 @@ struct rx {
 	u32 bytes;
 	u32 high_water;
 	u64 messages, payload, unknown, late;
+	struct stream streams[STREAMS_MAX];
+	struct mutex large_lock; /* streams[].memory */
 
 	spinlock_t lock; /* what follows */
 	struct list_head queue;
@@ -124,6 +152,7 @@ struct peer {
 	bool hello;	       /* it has come, and was good */
 	bool tx_ready;	       /* writers are there; ours was sent */
 	u32 protocol;
+	u32 streams;
 	const char *failed; /* why; stored once, by anybody */
 	u64 bell;	    /* the last one that was found to be its own */
 	struct popcorn_mailbox *mailbox;
@@ -158,6 +187,7 @@ extern struct self self;
 /* main.c */
 extern unsigned int poll_us;
 u32 lane_slots(u32 lane);
+u32 large_streams(void);
 
 /* directory.c */
 void directory_acknowledged(void);
@@ -190,6 +220,7 @@ void rx_kick(void);
 void rx_beat(void);
 void rx_busy_wait(const struct completion *done);
 void rx_lane_init(struct peer *peer, u32 lane);
+void rx_streams_init(struct rx *rx);
 void rx_drop(struct peer *peer);
 void rx_flush(void);
 int rx_init(void);

@@ -57,6 +57,8 @@ static const struct popcorn_msg_type __rcu *types[POPCORN_MSG_TYPES];
 struct queued {
 	struct list_head list;
 	struct popcorn_msg msg;
+	/* Of a chunk. @total 0: it is none. */
+	u32 stream, offset, total;
 	u8 payload[];
 };
 
@@ -99,14 +101,68 @@ static bool is_marked(u32 lane)
 
 /* Sleeping handlers: the message is copied, and handled by a work of its sender and lane. */
 
+/*
+ * Puts a large message together. Returns all of it with its last chunk, for the caller to free.
+ *
+ * rx_drop() may have been here since the chunk left the queue. Then the peer's rings are not looked at,
+ * or they are those of another life: nothing is begun that nobody would free.
+ */
+static void *assemble(struct rx *rx, const struct queued *queued)
+{
+	struct stream *stream = &rx->streams[queued->stream];
+	void *complete = NULL;
+
+	mutex_lock(&rx->large_lock);
+	if (!READ_ONCE(rx->peer->rx_ready) || queued->msg.from.generation != rx->peer->generation)
+		goto unlock;
+	if (!queued->offset) {
+		/* Of a sender that gave up, or none. */
+		kvfree(stream->memory);
+		stream->memory = kvmalloc(queued->total, GFP_KERNEL);
+		if (!stream->memory)
+			peer_fail(rx->peer, "there is no memory for its large message");
+	}
+	if (!stream->memory)
+		goto unlock;
+	memcpy(stream->memory + queued->offset, queued->payload, queued->msg.length);
+	if (queued->offset + queued->msg.length == queued->total)
+		complete = xchg(&stream->memory, NULL);
+unlock:
+	mutex_unlock(&rx->large_lock);
+	return complete;
+}
+
+static void handle_queued(struct rx *rx, struct queued *queued)
+{
+	const struct popcorn_msg_type *type;
+	struct popcorn_msg_type copy;
+	void *large = NULL;
+	int ret;
+
+	if (queued->total) {
+		large = assemble(rx, queued);
+		if (!large)
+			return;
+		queued->msg.length = queued->total;
+	}
+	rcu_read_lock();
+	type = rcu_dereference(types[queued->msg.type]);
+	if (type)
+		copy = *type;
+	rcu_read_unlock();
+	/* Whoever unregisters waits for this work: see rx_flush(). */
+	ret = type ? copy.handler(&queued->msg, large ?: queued->payload, copy.data) : -EOPNOTSUPP;
+	if (ret < 0 && queued->msg.call)
+		tx_reply(&queued->msg, ret, NULL, 0);
+	kvfree(large);
+}
+
 static void rx_work(struct work_struct *work)
 {
 	struct rx *rx = container_of(work, struct rx, work);
-	const struct popcorn_msg_type *type;
-	struct popcorn_msg_type copy;
 	struct queued *queued;
 	bool again;
-	int ret, n;
+	int n;
 
 	for (n = 0; n < WORK_BUDGET; n++) {
 		if (!READ_ONCE(rx->spare)) {
@@ -132,15 +188,7 @@ static void rx_work(struct work_struct *work)
 		}
 		if (!queued)
 			return;
-		rcu_read_lock();
-		type = rcu_dereference(types[queued->msg.type]);
-		if (type)
-			copy = *type;
-		rcu_read_unlock();
-		/* Whoever unregisters waits for this work: see rx_flush(). */
-		ret = type ? copy.handler(&queued->msg, queued->payload, copy.data) : -EOPNOTSUPP;
-		if (ret < 0 && queued->msg.call)
-			tx_reply(&queued->msg, ret, NULL, 0);
+		handle_queued(rx, queued);
 		kfree(queued);
 		cond_resched();
 	}
@@ -162,6 +210,12 @@ static bool enqueue(struct rx *rx, const struct popcorn_msg *msg,
 	}
 	if (queued) {
 		queued->msg = *msg;
+		queued->total = 0;
+		if (message->flags & FLAG_CHUNK) {
+			queued->stream = message->id;
+			queued->offset = CHUNK_OFFSET(message->cookie);
+			queued->total = CHUNK_TOTAL(message->cookie);
+		}
 		popcorn_ring_copy(&rx->reader, message, queued->payload);
 		list_add_tail(&queued->list, &rx->queue);
 		rx->queued++;
@@ -180,6 +234,7 @@ void rx_drop(struct peer *peer)
 	struct queued *queued, *next;
 	struct rx *rx;
 	LIST_HEAD(dropped);
+	u32 i;
 
 	for (rx = peer->rx; rx < peer->rx + POPCORN_LANES; rx++) {
 		spin_lock_irq(&rx->lock);
@@ -187,6 +242,12 @@ void rx_drop(struct peer *peer)
 		rx->queued = 0;
 		rx->stalled = false;
 		spin_unlock_irq(&rx->lock);
+		mutex_lock(&rx->large_lock);
+		for (i = 0; i < STREAMS_MAX; i++) {
+			kvfree(rx->streams[i].memory);
+			rx->streams[i].memory = NULL;
+		}
+		mutex_unlock(&rx->large_lock);
 	}
 	list_for_each_entry_safe(queued, next, &dropped, list)
 		kfree(queued);
@@ -197,9 +258,21 @@ void rx_lane_init(struct peer *peer, u32 lane)
 	struct rx *rx = &peer->rx[lane];
 
 	spin_lock_init(&rx->lock);
+	mutex_init(&rx->large_lock);
 	INIT_LIST_HEAD(&rx->queue);
 	INIT_WORK(&rx->work, rx_work);
 	rx->peer = peer;
+}
+
+/* For a new life: nothing has come. Their memory went with the last one. */
+void rx_streams_init(struct rx *rx)
+{
+	struct stream *stream;
+
+	for (stream = rx->streams; stream < rx->streams + STREAMS_MAX; stream++) {
+		stream->next = 0;
+		stream->total = 0;
+	}
 }
 
 /* One message */
@@ -211,7 +284,7 @@ static bool take_hello(struct peer *peer, const struct popcorn_message *message,
 	u32 low, high;
 
 	if (message->length < sizeof(*hello) || hello->id != peer->id ||
-	    hello->generation != peer->generation) {
+	    hello->generation != peer->generation || !hello->streams) {
 		peer_fail(peer, "its hello is damaged");
 		return false;
 	}
@@ -225,6 +298,7 @@ static bool take_hello(struct peer *peer, const struct popcorn_message *message,
 		return false;
 	}
 	peer->protocol = high;
+	peer->streams = min_t(u32, hello->streams, STREAMS_MAX);
 	smp_store_release(&peer->hello, true);
 	member_look();
 	return true;
@@ -247,6 +321,44 @@ static void take_failed(struct peer *peer, const struct popcorn_message *message
 	       failed->generation, failed->why);
 }
 
+static bool is_sound(const struct rx *rx, const struct popcorn_message *message)
+{
+	const u32 offset = CHUNK_OFFSET(message->cookie), total = CHUNK_TOTAL(message->cookie);
+	const struct stream *stream;
+
+	if (message->flags != FLAG_CHUNK || message->type < POPCORN_MSG_TYPE_FIRST ||
+	    message->id >= large_streams() || total <= POPCORN_MSG_MAX ||
+	    total > POPCORN_MSG_LARGE_MAX || offset >= total ||
+	    message->length != min_t(u32, total - offset, POPCORN_MSG_MAX))
+		return false;
+	if (!offset)
+		return true;
+	stream = &rx->streams[message->id];
+	return offset == stream->next && total == stream->total && message->type == stream->type;
+}
+
+/* false: later. Whether a message is refused is decided once, when it begins. */
+static bool take_chunk(struct rx *rx, const struct popcorn_msg *msg,
+		       const struct popcorn_msg_type *type, const struct popcorn_message *message)
+{
+	const u32 offset = CHUNK_OFFSET(message->cookie);
+	struct stream *stream = &rx->streams[message->id];
+	bool refused = offset ? stream->refused : !type || !(type->flags & POPCORN_MSG_SLEEPS);
+
+	if (!refused && !enqueue(rx, msg, message))
+		return false;
+	if (refused && !offset)
+		rx->unknown++;
+	stream->next = offset + message->length;
+	stream->total = CHUNK_TOTAL(message->cookie);
+	stream->type = message->type;
+	stream->refused = refused;
+	rx->payload += message->length;
+	if (stream->next == stream->total)
+		rx->messages++;
+	return true;
+}
+
 /* Takes the message that was peeked at. false: it stays, and others behind it. */
 static bool deliver(struct peer *peer, struct rx *rx, u32 lane,
 		    const struct popcorn_message *message)
@@ -261,7 +373,7 @@ static bool deliver(struct peer *peer, struct rx *rx, u32 lane,
 	bool wake, used;
 	int ret = 0;
 
-	if (message->flags & ~(FLAG_REQUEST | FLAG_REPLY) ||
+	if (message->flags & ~(FLAG_REQUEST | FLAG_REPLY | FLAG_CHUNK) ||
 	    (message->flags & FLAG_REPLY) != (lane == POPCORN_LANE_REPLY ? FLAG_REPLY : 0)) {
 		peer_fail(peer, "it sends messages that make no sense");
 		return false;
@@ -276,6 +388,17 @@ static bool deliver(struct peer *peer, struct rx *rx, u32 lane,
 		return take_hello(peer, message, rx_payload);
 	}
 
+	type = message->type < POPCORN_MSG_TYPES ? rcu_dereference(types[message->type]) : NULL;
+	if (message->flags & FLAG_CHUNK) {
+		if (!is_sound(rx, message)) {
+			peer_fail(peer, "it sends large messages that make no sense");
+			return false;
+		}
+		if (!take_chunk(rx, &msg, type, message))
+			return false;
+		wake = popcorn_ring_next(&rx->reader, message);
+		goto credit;
+	}
 	rx->messages++;
 	rx->payload += message->length;
 	if (lane == POPCORN_LANE_REPLY) {
@@ -293,7 +416,6 @@ static bool deliver(struct peer *peer, struct rx *rx, u32 lane,
 		msg.call = message->id;
 		msg.room = message->cookie;
 	}
-	type = message->type < POPCORN_MSG_TYPES ? rcu_dereference(types[message->type]) : NULL;
 	if (type && type->flags & POPCORN_MSG_SLEEPS) {
 		if (!enqueue(rx, &msg, message)) {
 			rx->messages--;

@@ -12,10 +12,13 @@
 #include "msg.h"
 
 /* Context: preemption is off. */
-static void count_sent(struct tx *tx, u32 bytes)
+static void count_sent(struct tx *tx, const struct popcorn_message *message)
 {
-	this_cpu_inc(tx->count->messages);
-	this_cpu_add(tx->count->bytes, bytes);
+	/* A large message is one, with its last chunk. */
+	if (!(message->flags & FLAG_CHUNK) ||
+	    CHUNK_OFFSET(message->cookie) + message->length == CHUNK_TOTAL(message->cookie))
+		this_cpu_inc(tx->count->messages);
+	this_cpu_add(tx->count->bytes, message->length);
 }
 
 /* Context: RCU read section, preemption off; the pair is up, or says hello. */
@@ -34,7 +37,7 @@ static int ring_send(struct peer *peer, u32 lane, const struct popcorn_message *
 		this_cpu_inc(tx->count->rings);
 		peer_ring(peer);
 	}
-	count_sent(tx, message->length);
+	count_sent(tx, message);
 	return 0;
 }
 
@@ -140,12 +143,85 @@ static int send_wait(struct popcorn_msg_peer to, u32 lane, const struct popcorn_
 	}
 }
 
-static int check_arguments(struct popcorn_msg_peer to, u32 priority, u16 type, u32 length)
+/* Large messages */
+
+static bool take_stream(struct tx *tx, u32 streams, u32 *ret)
+{
+	u32 i;
+
+	for (i = 0; i < streams; i++)
+		if (!test_and_set_bit_lock(i, &tx->streams)) {
+			*ret = i;
+			return true;
+		}
+	return false;
+}
+
+static int get_stream(struct popcorn_msg_peer to, struct peer *peer, u32 lane, long *timeout,
+		      u32 *ret)
+{
+	struct tx *tx = &peer->tx[lane];
+	const u32 streams = READ_ONCE(peer->streams);
+	bool taken = take_stream(tx, streams, ret);
+	int err = 0;
+	long left;
+
+	if (taken)
+		return 0;
+	if (!*timeout)
+		return -ETIMEDOUT;
+	left = wait_event_interruptible_timeout(tx->stream_wait,
+						(taken = take_stream(tx, streams, ret)) ||
+							(err = check_up(peer, to.generation)),
+						*timeout);
+	if (taken)
+		*timeout = left;
+	return taken ? 0 : err ?: left ? -EINTR : -ETIMEDOUT;
+}
+
+static void put_stream(struct tx *tx, u32 stream)
+{
+	clear_bit_unlock(stream, &tx->streams);
+	smp_mb__after_atomic();
+	/* Pairs with the queue's: stream, then sleepers. */
+	if (wq_has_sleeper(&tx->stream_wait))
+		wake_up(&tx->stream_wait);
+}
+
+static int send_large(struct popcorn_msg_peer to, u32 lane, u16 type, const void *payload,
+		      u32 length, long timeout)
+{
+	struct popcorn_message message = { .type = type, .flags = FLAG_CHUNK };
+	struct peer *peer = peer_of(to.id);
+	u32 stream, offset;
+	int err = check_up(peer, to.generation);
+
+	if (err)
+		return err;
+	/* All of it in one life. */
+	if (!to.generation)
+		to.generation = READ_ONCE(peer->generation);
+	if (!to.generation)
+		return -ENOTCONN;
+	err = get_stream(to, peer, lane, &timeout, &stream);
+	if (err)
+		return err;
+	message.id = stream;
+	for (offset = 0; offset < length && !err; offset += message.length) {
+		message.length = min_t(u32, length - offset, POPCORN_MSG_MAX);
+		message.cookie = CHUNK(offset, length);
+		err = send_wait(to, lane, &message, payload + offset, &timeout);
+	}
+	put_stream(&peer->tx[lane], stream);
+	return err;
+}
+
+static int check_arguments(struct popcorn_msg_peer to, u32 priority, u16 type, u32 length, u32 most)
 {
 	if ((priority != POPCORN_MSG_CONTROL && priority != POPCORN_MSG_BULK) ||
 	    type < POPCORN_MSG_TYPE_FIRST || type >= POPCORN_MSG_TYPES)
 		return -EINVAL;
-	return length > POPCORN_MSG_MAX ? -EMSGSIZE : 0;
+	return length > most ? -EMSGSIZE : 0;
 }
 
 /**
@@ -154,10 +230,12 @@ static int check_arguments(struct popcorn_msg_peer to, u32 priority, u16 type, u
  * @priority: POPCORN_MSG_CONTROL or POPCORN_MSG_BULK
  * @type: who handles it there
  * @payload: @length bytes of kernel memory that can't fault
- * @length: at most POPCORN_MSG_MAX
- * @timeout: jiffies to wait for room; MAX_SCHEDULE_TIMEOUT for ever
+ * @length: at most POPCORN_MSG_LARGE_MAX; more than POPCORN_MSG_MAX only to a handler that sleeps.
+ *          One that does not never sees it, and the receiver counts it as unknown
+ * @timeout: jiffies to wait for room, all in all; MAX_SCHEDULE_TIMEOUT for ever
  *
- * 0 means that it is in the receiver's memory, not that it was handled.
+ * 0 means that it is in the receiver's memory, not that it was handled. Any other value means that it
+ * is not handled, also if parts of a large message are there.
  *
  * Context: process.
  * Return: 0; -EINVAL; -EMSGSIZE; -ENOTCONN: nobody of that id can be reached; -EPIPE: that life is
@@ -167,9 +245,11 @@ int popcorn_msg_send(struct popcorn_msg_peer to, u32 priority, u16 type, const v
 		     u32 length, long timeout)
 {
 	const struct popcorn_message message = { .length = length, .type = type };
-	int err = check_arguments(to, priority, type, length);
+	int err = check_arguments(to, priority, type, length, POPCORN_MSG_LARGE_MAX);
 
 	might_sleep();
+	if (!err && length > POPCORN_MSG_MAX)
+		return send_large(to, priority, type, payload, length, timeout);
 	return err ?: send_wait(to, priority, &message, payload, &timeout);
 }
 EXPORT_SYMBOL_GPL(popcorn_msg_send);
@@ -177,7 +257,7 @@ EXPORT_SYMBOL_GPL(popcorn_msg_send);
 /**
  * popcorn_msg_send_async - send a message now, or not at all
  *
- * As popcorn_msg_send(), but does not wait.
+ * As popcorn_msg_send(), but does not wait, and no more than POPCORN_MSG_MAX.
  *
  * Context: any but NMI.
  * Return: as popcorn_msg_send(), with -EAGAIN when there is no room, and no -ETIMEDOUT or -EINTR.
@@ -186,7 +266,7 @@ int popcorn_msg_send_async(struct popcorn_msg_peer to, u32 priority, u16 type, c
 			   u32 length)
 {
 	const struct popcorn_message message = { .length = length, .type = type };
-	int err = check_arguments(to, priority, type, length);
+	int err = check_arguments(to, priority, type, length, POPCORN_MSG_MAX);
 
 	return err ?: try_send(to, priority, &message, payload);
 }
@@ -371,8 +451,10 @@ void peer_calls_fail(struct peer *peer)
 			put_call(peer, call);
 	}
 	wake_up_all(&peer->call_wait);
-	for (i = 0; i < POPCORN_LANES; i++)
+	for (i = 0; i < POPCORN_LANES; i++) {
 		wake_up_all(&peer->tx[i].credit);
+		wake_up_all(&peer->tx[i].stream_wait);
+	}
 }
 
 /* The caller does not wait any more. What came meanwhile counts. */
@@ -419,7 +501,7 @@ int popcorn_msg_call(struct popcorn_msg_peer to, u32 priority, u16 type, const v
 	struct popcorn_message message = {
 		.length = length, .type = type, .flags = FLAG_REQUEST, .cookie = room
 	};
-	int err = check_arguments(to, priority, type, length);
+	int err = check_arguments(to, priority, type, length, POPCORN_MSG_MAX);
 	struct peer *peer = peer_of(to.id);
 	struct call *call;
 	long left;

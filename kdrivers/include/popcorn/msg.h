@@ -2,8 +2,9 @@
 /*
  * popcorn_msg.ko: messages between kernels, for other modules of this kernel.
  *
- * A message goes from one kernel to another, by a priority: what is sent to one kernel by one CPU at
- * one priority arrives in that order, once, or not at all because that kernel ended. Control is
+ * A message goes from one kernel to another, by a priority: what one thread sends to one kernel at
+ * one priority arrives in that order, once, or not at all because that kernel ended. It is also
+ * handled in that order, but that a handler that sleeps may be behind one that does not. Control is
  * handled before bulk and never waits for it.
  */
 #ifndef _POPCORN_MSG_H
@@ -12,8 +13,9 @@
 #include <linux/notifier.h>
 #include <linux/types.h>
 
-/* Bytes of one message. */
+/* Bytes of one message; by popcorn_msg_send(), to a handler that sleeps: of a large one. */
 #define POPCORN_MSG_MAX 3816
+#define POPCORN_MSG_LARGE_MAX (1U << 20)
 
 #define POPCORN_MSG_CONTROL 1
 #define POPCORN_MSG_BULK 2

@@ -36,9 +36,9 @@ static const struct kind {
 	u32 bytes; /* at most */
 } kinds[] = {
 	{ 16, 0, POPCORN_MSG_CONTROL, 400 },
-	{ 17, POPCORN_MSG_SLEEPS, POPCORN_MSG_CONTROL, POPCORN_MSG_MAX },
+	{ 17, POPCORN_MSG_SLEEPS, POPCORN_MSG_CONTROL, POPCORN_MSG_LARGE_MAX },
 	{ 18, 0, POPCORN_MSG_BULK, POPCORN_MSG_MAX },
-	{ 19, POPCORN_MSG_SLEEPS, POPCORN_MSG_BULK, POPCORN_MSG_MAX },
+	{ 19, POPCORN_MSG_SLEEPS, POPCORN_MSG_BULK, POPCORN_MSG_LARGE_MAX },
 };
 #define STREAMS ARRAY_SIZE(kinds)
 
@@ -84,12 +84,24 @@ static __printf(1, 2) void wrong(const char *format, ...)
 	pr_err("popcorn_msgtest: %s\n", first_error);
 }
 
-/* Most are short, some are long, some have no words at all. */
+/* Some have no byte at all: of those the number is known only from where they come. */
+static bool is_empty(u64 number)
+{
+	return number % 16 == 15;
+}
+
+/* Most are short, some are long, some have no words at all, a few are large, the first of those as
+ * large as can be. */
 static u32 words_of(u64 number, u32 bytes)
 {
-	u32 most = (bytes - sizeof(struct payload)) / sizeof(u64);
+	u32 most = (min_t(u32, bytes, POPCORN_MSG_MAX) - sizeof(struct payload)) / sizeof(u64);
+	u32 large = (bytes - sizeof(struct payload)) / sizeof(u64);
 	u32 random = (u32)(number * 0x9e3779b97f4a7c15ULL >> 40);
 
+	if (number == 1)
+		return large;
+	if (number % 2048 == 1001)
+		return random % (large + 1);
 	return number % 8 ? random % min(most, 12U) : random % (most + 1);
 }
 
@@ -104,7 +116,7 @@ static void receive_data(struct stream *stream, const struct popcorn_msg *msg,
 {
 	u32 words = words_of(payload->number, kinds[stream->n].bytes), i;
 
-	if (payload->number != stream->expected)
+	if (payload->number != stream->expected || is_empty(payload->number))
 		wrong("from %u.%u stream %u: number %llu instead of %llu", msg->from.id,
 		      msg->from.generation, stream->n, payload->number, stream->expected);
 	stream->expected = payload->number + 1;
@@ -129,6 +141,15 @@ static int receive(const struct popcorn_msg *msg, const void *data, void *cookie
 	u32 n = (struct popcorn_msg_type *)cookie - types;
 	struct stream *stream;
 
+	if (msg->from.id < PEERS && !msg->length) {
+		stream = &streams[msg->from.id][n];
+		if (!is_empty(stream->expected))
+			wrong("from %u.%u stream %u: an empty message instead of %llu",
+			      msg->from.id, msg->from.generation, n, stream->expected);
+		stream->expected++;
+		stream->received++;
+		return 0;
+	}
 	if (msg->from.id >= PEERS || msg->length < sizeof(*payload) ||
 	    payload->generation != msg->from.generation) {
 		wrong("from %u.%u stream %u: %u bytes of generation %u", msg->from.id,
@@ -194,7 +215,7 @@ static int send_stream(struct stream *stream, struct popcorn_msg_peer to, struct
 		return err;
 	for (number = 0; (!count || number < count) && !READ_ONCE(stop); number++) {
 		words = words_of(number, kind->bytes);
-		length = struct_size(payload, words, words);
+		length = is_empty(number) ? 0 : struct_size(payload, words, words);
 		*payload = (struct payload){ .op = OP_DATA,
 					     .generation = generation,
 					     .number = number };
@@ -230,7 +251,7 @@ static bool find(u32 id, struct popcorn_msg_peer *ret)
 static void stream_work(struct work_struct *work)
 {
 	struct stream *stream = container_of(work, struct stream, work);
-	struct payload *payload = kmalloc(POPCORN_MSG_MAX, GFP_KERNEL);
+	struct payload *payload = kvmalloc(POPCORN_MSG_LARGE_MAX, GFP_KERNEL);
 	struct popcorn_msg_peer to;
 	int err = -ENOMEM;
 
@@ -238,7 +259,7 @@ static void stream_work(struct work_struct *work)
 		err = -ENOTCONN;
 	else if (payload)
 		err = send_stream(stream, to, payload);
-	kfree(payload);
+	kvfree(payload);
 	if (err >= 0)
 		stream->finished++;
 	else if (err == -EPIPE || err == -ENOTCONN || err == -ESHUTDOWN)
