@@ -10,11 +10,19 @@
 
 #include "msg.h"
 
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
 /* What a round trip costs with interrupt and wake-up on both sides: then looking has paid. */
 unsigned int poll_us = 50;
 module_param(poll_us, uint, 0644);
 MODULE_PARM_DESC(poll_us,
 		 "microseconds to look for messages at most before sleeping; 0: never (50)");
+
+unsigned int protocol;
+module_param(protocol, uint, 0644);
+MODULE_PARM_DESC(protocol,
+		 "speak this protocol only with kernels that come; 0: all that are known (0)");
 
 /* More is not faster: a sender that waits is woken when a quarter of it is free. */
 #define BULK_SLOTS_MAX 1024

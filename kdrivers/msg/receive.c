@@ -26,6 +26,7 @@
 #include <linux/slab.h>
 
 #include "msg.h"
+#include "trace.h"
 
 /* Messages that one interrupt handles; more are the thread's. */
 #define IRQ_BUDGET 64
@@ -288,12 +289,11 @@ static bool take_hello(struct peer *peer, const struct popcorn_message *message,
 		peer_fail(peer, "its hello is damaged");
 		return false;
 	}
-	low = max_t(u32, hello->protocol_min, POPCORN_PROTOCOL_MIN);
-	high = min_t(u32, hello->protocol_max, POPCORN_PROTOCOL_MAX);
+	low = max(hello->protocol_min, protocol_min());
+	high = min(hello->protocol_max, protocol_max());
 	if (low > high) {
 		pr_err("kernel %u speaks protocols %u to %u, this one %u to %u\n", peer->id,
-		       hello->protocol_min, hello->protocol_max, POPCORN_PROTOCOL_MIN,
-		       POPCORN_PROTOCOL_MAX);
+		       hello->protocol_min, hello->protocol_max, protocol_min(), protocol_max());
 		peer_fail(peer, "it speaks no protocol that this kernel knows");
 		return false;
 	}
@@ -326,8 +326,7 @@ static bool is_sound(const struct rx *rx, const struct popcorn_message *message)
 	const u32 offset = CHUNK_OFFSET(message->cookie), total = CHUNK_TOTAL(message->cookie);
 	const struct stream *stream;
 
-	if (message->flags != FLAG_CHUNK || message->type < POPCORN_MSG_TYPE_FIRST ||
-	    message->id >= large_streams() || total <= POPCORN_MSG_MAX ||
+	if (message->id >= large_streams() || total <= POPCORN_MSG_MAX ||
 	    total > POPCORN_MSG_LARGE_MAX || offset >= total ||
 	    message->length != min_t(u32, total - offset, POPCORN_MSG_MAX))
 		return false;
@@ -359,6 +358,39 @@ static bool take_chunk(struct rx *rx, const struct popcorn_msg *msg,
 	return true;
 }
 
+static bool flags_are_sound(u32 lane, const struct popcorn_message *message)
+{
+	switch (message->flags) {
+	case 0:
+		return lane != POPCORN_LANE_REPLY;
+	case FLAG_REPLY:
+		return lane == POPCORN_LANE_REPLY;
+	case FLAG_REQUEST:
+	case FLAG_CHUNK:
+	case FLAG_GROUP:
+		return lane != POPCORN_LANE_REPLY && message->type >= POPCORN_MSG_TYPE_FIRST;
+	default:
+		return false;
+	}
+}
+
+/* What kernels say among themselves, after their hellos. */
+static bool take_layer(struct peer *peer, u32 lane, const struct popcorn_message *message,
+		       void *payload)
+{
+	if (lane != POPCORN_LANE_CONTROL)
+		goto nonsense;
+	if (message->type == TYPE_FAILED) {
+		take_failed(peer, message, payload);
+		return true;
+	}
+	if (message->type == TYPE_GROUP && group_told(peer, payload, message->length))
+		return true;
+nonsense:
+	peer_fail(peer, "it sends messages of the layer that make no sense");
+	return false;
+}
+
 /* Takes the message that was peeked at. false: it stays, and others behind it. */
 static bool deliver(struct peer *peer, struct rx *rx, u32 lane,
 		    const struct popcorn_message *message)
@@ -370,11 +402,10 @@ static bool deliver(struct peer *peer, struct rx *rx, u32 lane,
 		.priority = lane,
 		.length = message->length,
 	};
-	bool wake, used;
+	bool wake, used, in = true;
 	int ret = 0;
 
-	if (message->flags & ~(FLAG_REQUEST | FLAG_REPLY | FLAG_CHUNK) ||
-	    (message->flags & FLAG_REPLY) != (lane == POPCORN_LANE_REPLY ? FLAG_REPLY : 0)) {
+	if (!flags_are_sound(lane, message)) {
 		peer_fail(peer, "it sends messages that make no sense");
 		return false;
 	}
@@ -416,6 +447,13 @@ static bool deliver(struct peer *peer, struct rx *rx, u32 lane,
 		msg.call = message->id;
 		msg.room = message->cookie;
 	}
+	if (message->flags & FLAG_GROUP && !group_take(message, msg.group, &in)) {
+		peer_fail(peer, "it sends to groups that make no sense");
+		return false;
+	}
+	/* It had not heard yet that we left: as if nobody handled it. */
+	if (!in)
+		type = NULL;
 	if (type && type->flags & POPCORN_MSG_SLEEPS) {
 		if (!enqueue(rx, &msg, message)) {
 			rx->messages--;
@@ -430,11 +468,9 @@ static bool deliver(struct peer *peer, struct rx *rx, u32 lane,
 	wake = popcorn_ring_next(&rx->reader, message);
 	if (type) {
 		ret = type->handler(&msg, rx_payload, type->data);
-	} else if (message->type == TYPE_FAILED) {
-		take_failed(peer, message, rx_payload);
 	} else if (message->type < POPCORN_MSG_TYPE_FIRST) {
-		peer_fail(peer, "it sends messages of the layer that make no sense");
-		return false;
+		if (!take_layer(peer, lane, message, rx_payload))
+			return false;
 	} else {
 		rx->unknown++;
 		ret = -EOPNOTSUPP;
@@ -457,7 +493,10 @@ static u32 drain(struct peer *peer, u32 lane, u32 quota, bool *ret_more)
 
 	for (n = 0; n < quota; n++) {
 		ret = popcorn_ring_peek(&rx->reader, &message);
-		if (ret || !deliver(peer, rx, lane, &message))
+		if (ret)
+			break;
+		trace_popcorn_msg_receive(peer->id, peer->generation, lane, &message);
+		if (!deliver(peer, rx, lane, &message))
 			break;
 	}
 	if (n > rx->high_water)
@@ -584,7 +623,9 @@ irqreturn_t rx_interrupt(int irq, void *cookie)
 		return IRQ_HANDLED;
 	rx_count.interrupts++;
 	more = run(POPCORN_LANE_BULK, IRQ_BUDGET);
-	if (worth_polling() || more || is_marked(POPCORN_LANE_BULK) || !sleep_or_go_on())
+	more = worth_polling() || more || is_marked(POPCORN_LANE_BULK) || !sleep_or_go_on();
+	trace_popcorn_msg_interrupt(more);
+	if (more)
 		hand_over();
 	return IRQ_HANDLED;
 }

@@ -4,12 +4,15 @@
  * preemption off, because messages behind its ticket wait until it is done.
  */
 #include <linux/bitmap.h>
+#include <linux/ktime.h>
+#include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
 #include "msg.h"
+#include "trace.h"
 
 /* Context: preemption is off. */
 static void count_sent(struct tx *tx, const struct popcorn_message *message)
@@ -33,6 +36,7 @@ static int ring_send(struct peer *peer, u32 lane, const struct popcorn_message *
 			peer_fail(peer, "it says that it has read what was not sent");
 		return err == -EBADMSG ? -EPIPE : err;
 	}
+	trace_popcorn_msg_send(peer->id, peer->generation, lane, message);
 	if (popcorn_bell_mark(&peer->mailbox->bell[lane], self.id)) {
 		this_cpu_inc(tx->count->rings);
 		peer_ring(peer);
@@ -53,8 +57,8 @@ static int check_up(const struct peer *peer, u32 generation)
 	return generation && generation != READ_ONCE(peer->generation) ? -EPIPE : 0;
 }
 
-static int try_send(struct popcorn_msg_peer to, u32 lane, const struct popcorn_message *message,
-		    const void *payload)
+int tx_try(struct popcorn_msg_peer to, u32 lane, const struct popcorn_message *message,
+	   const void *payload)
 {
 	struct peer *peer = peer_of(to.id);
 	int err;
@@ -87,7 +91,7 @@ void tx_primary(u16 type, const void *payload, u32 length)
 	const struct popcorn_msg_peer primary = { 0, POPCORN_PRIMARY_GENERATION };
 	const struct popcorn_message message = { .length = length, .type = type };
 
-	try_send(primary, POPCORN_LANE_CONTROL, &message, payload);
+	tx_try(primary, POPCORN_LANE_CONTROL, &message, payload);
 }
 
 /* The peer may have taken messages: those who wait for that look again. Context: the reader. */
@@ -97,10 +101,12 @@ void tx_credit(struct peer *peer, u32 lane)
 
 	if (wq_has_sleeper(&tx->credit))
 		wake_up_all(&tx->credit);
+	if (lane == POPCORN_LANE_CONTROL)
+		group_credit(peer);
 }
 
 /* true: sleep, somebody will wake us. */
-static bool wants_credit(struct peer *peer, u32 generation, u32 lane, u32 length)
+bool tx_wants_credit(struct peer *peer, u32 generation, u32 lane, u32 length)
 {
 	bool wait;
 
@@ -116,8 +122,8 @@ static bool wants_credit(struct peer *peer, u32 generation, u32 lane, u32 length
 }
 
 /* As popcorn_msg_send(); *timeout is what is left of it. */
-static int send_wait(struct popcorn_msg_peer to, u32 lane, const struct popcorn_message *message,
-		     const void *payload, long *timeout)
+int tx_wait(struct popcorn_msg_peer to, u32 lane, const struct popcorn_message *message,
+	    const void *payload, long *timeout)
 {
 	struct peer *peer = peer_of(to.id);
 	DEFINE_WAIT(wait);
@@ -127,7 +133,7 @@ static int send_wait(struct popcorn_msg_peer to, u32 lane, const struct popcorn_
 	if (peer && !to.generation)
 		to.generation = READ_ONCE(peer->generation);
 	for (;;) {
-		err = try_send(to, lane, message, payload);
+		err = tx_try(to, lane, message, payload);
 		if (err != -EAGAIN)
 			return err;
 		if (!*timeout)
@@ -136,7 +142,7 @@ static int send_wait(struct popcorn_msg_peer to, u32 lane, const struct popcorn_
 			return -EINTR;
 		/* On the queue before the wish: who grants it wakes the queue. */
 		prepare_to_wait(&peer->tx[lane].credit, &wait, TASK_INTERRUPTIBLE);
-		if (wants_credit(peer, to.generation, lane, message->length) &&
+		if (tx_wants_credit(peer, to.generation, lane, message->length) &&
 		    !signal_pending(current))
 			*timeout = schedule_timeout(*timeout);
 		finish_wait(&peer->tx[lane].credit, &wait);
@@ -210,13 +216,13 @@ static int send_large(struct popcorn_msg_peer to, u32 lane, u16 type, const void
 	for (offset = 0; offset < length && !err; offset += message.length) {
 		message.length = min_t(u32, length - offset, POPCORN_MSG_MAX);
 		message.cookie = CHUNK(offset, length);
-		err = send_wait(to, lane, &message, payload + offset, &timeout);
+		err = tx_wait(to, lane, &message, payload + offset, &timeout);
 	}
 	put_stream(&peer->tx[lane], stream);
 	return err;
 }
 
-static int check_arguments(struct popcorn_msg_peer to, u32 priority, u16 type, u32 length, u32 most)
+int tx_check(u32 priority, u16 type, u32 length, u32 most)
 {
 	if ((priority != POPCORN_MSG_CONTROL && priority != POPCORN_MSG_BULK) ||
 	    type < POPCORN_MSG_TYPE_FIRST || type >= POPCORN_MSG_TYPES)
@@ -245,12 +251,12 @@ int popcorn_msg_send(struct popcorn_msg_peer to, u32 priority, u16 type, const v
 		     u32 length, long timeout)
 {
 	const struct popcorn_message message = { .length = length, .type = type };
-	int err = check_arguments(to, priority, type, length, POPCORN_MSG_LARGE_MAX);
+	int err = tx_check(priority, type, length, POPCORN_MSG_LARGE_MAX);
 
 	might_sleep();
 	if (!err && length > POPCORN_MSG_MAX)
 		return send_large(to, priority, type, payload, length, timeout);
-	return err ?: send_wait(to, priority, &message, payload, &timeout);
+	return err ?: tx_wait(to, priority, &message, payload, &timeout);
 }
 EXPORT_SYMBOL_GPL(popcorn_msg_send);
 
@@ -266,9 +272,9 @@ int popcorn_msg_send_async(struct popcorn_msg_peer to, u32 priority, u16 type, c
 			   u32 length)
 {
 	const struct popcorn_message message = { .length = length, .type = type };
-	int err = check_arguments(to, priority, type, length, POPCORN_MSG_MAX);
+	int err = tx_check(priority, type, length, POPCORN_MSG_MAX);
 
-	return err ?: try_send(to, priority, &message, payload);
+	return err ?: tx_try(to, priority, &message, payload);
 }
 EXPORT_SYMBOL_GPL(popcorn_msg_send_async);
 
@@ -285,6 +291,7 @@ void peer_calls_free(struct peer *peer)
 {
 	bitmap_free(peer->call_map);
 	kvfree(peer->calls);
+	free_percpu(peer->call_times);
 }
 
 int peer_calls_init(struct peer *peer)
@@ -296,7 +303,8 @@ int peer_calls_init(struct peer *peer)
 	init_waitqueue_head(&peer->call_wait);
 	peer->calls = kvcalloc(peer->nr_calls, sizeof(*peer->calls), GFP_KERNEL);
 	peer->call_map = bitmap_zalloc(peer->nr_calls, GFP_KERNEL);
-	if (!peer->calls || !peer->call_map) {
+	peer->call_times = alloc_percpu(struct call_times);
+	if (!peer->calls || !peer->call_map || !peer->call_times) {
 		peer_calls_free(peer);
 		return -ENOMEM;
 	}
@@ -478,6 +486,14 @@ static int end_call(struct peer *peer, struct call *call, int err)
 	return err;
 }
 
+static void count_call(struct peer *peer, u64 begin)
+{
+	u64 ns = ktime_get_ns() - begin;
+
+	this_cpu_inc(
+		peer->call_times->calls[min(ns ? ilog2(ns) : 0, POPCORN_MSG_CALL_CLASSES - 1)]);
+}
+
 /**
  * popcorn_msg_call - send a request and wait for its reply
  * @to: whom
@@ -501,8 +517,9 @@ int popcorn_msg_call(struct popcorn_msg_peer to, u32 priority, u16 type, const v
 	struct popcorn_message message = {
 		.length = length, .type = type, .flags = FLAG_REQUEST, .cookie = room
 	};
-	int err = check_arguments(to, priority, type, length, POPCORN_MSG_MAX);
+	int err = tx_check(priority, type, length, POPCORN_MSG_MAX);
 	struct peer *peer = peer_of(to.id);
+	u64 begin = ktime_get_ns();
 	struct call *call;
 	long left;
 
@@ -527,7 +544,7 @@ int popcorn_msg_call(struct popcorn_msg_peer to, u32 priority, u16 type, const v
 	call->state = CALL_WAITS;
 	spin_unlock_irq(&call->lock);
 	message.id = call->id;
-	err = send_wait(to, priority, &message, request, &timeout);
+	err = tx_wait(to, priority, &message, request, &timeout);
 	if (err) {
 		/* Not sent: no reply will come. But its end may have been seen to already. */
 		spin_lock_irq(&call->lock);
@@ -538,7 +555,10 @@ int popcorn_msg_call(struct popcorn_msg_peer to, u32 priority, u16 type, const v
 	}
 	rx_busy_wait(&call->done);
 	left = wait_for_completion_interruptible_timeout(&call->done, timeout);
-	return end_call(peer, call, left > 0 ? 0 : left ? -EINTR : -ETIMEDOUT);
+	err = end_call(peer, call, left > 0 ? 0 : left ? -EINTR : -ETIMEDOUT);
+	if (err >= 0)
+		count_call(peer, begin);
+	return err;
 }
 EXPORT_SYMBOL_GPL(popcorn_msg_call);
 
@@ -552,7 +572,7 @@ int tx_reply(const struct popcorn_msg *msg, int status, const void *payload, u32
 		.id = msg->call,
 		.cookie = (u64)(s64)status,
 	};
-	int err = try_send(msg->from, POPCORN_LANE_REPLY, &message, payload);
+	int err = tx_try(msg->from, POPCORN_LANE_REPLY, &message, payload);
 	struct peer *peer;
 
 	if (err == -EAGAIN) {
