@@ -12,7 +12,7 @@
  * once more (popcorn_bell_arm()). A mark that comes after that look finds the bell armed, and the
  * interrupt finds RX_BUSY clear. A mark that is found disarms the bells and takes RX_BUSY again. If
  * somebody else has taken it in between, he has yet to go to sleep in the same way, so he arms them
- * after we have disarmed them, and looks after he has armed them.
+ * after we have disarmed them, and looks after he has armed them. tests/models/reader.pml checks all that.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -564,7 +564,7 @@ static bool sleep_or_go_on(void)
 
 	armed_at = local_clock();
 	clear_bit_unlock(RX_BUSY, &rx_flags);
-	smp_mb__after_atomic();
+	/* Each has the barrier between what is above it and the look at the marks. */
 	for (lane = 0; lane < POPCORN_LANES; lane++)
 		if (!popcorn_bell_arm(&self.mailbox->bell[lane], used))
 			break;

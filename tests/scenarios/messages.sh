@@ -13,6 +13,8 @@
 . "$(dirname "$0")/kernels.bash"
 . "$(dirname "$0")/messages.bash"
 
+# On one kind of machine; a million on the other.
+! grep -qw x2apic /proc/cpuinfo || : "${MESSAGES:=21000}"
 count=${MESSAGES:-208400} # of each of 4 streams from each of 4 kernels to each of 3: 10,003,200
 whole_mark
 popcornctl list
