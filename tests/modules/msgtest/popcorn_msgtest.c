@@ -15,6 +15,7 @@
  *	join NAME, leave NAME	a group
  *	cast NAME PRIORITY COUNT BYTES	COUNT messages to a group
  *	sends ID COUNT BYTES	as cast, but one after the other to kernels 1 to ID
+ *	ipi COUNT	what a bare interrupt costs: to another CPU of this kernel, and its answer in memory
  *	groups		opens groups until there are no more, and closes them
  * and .../report says what was sent and received, and what was wrong.
  */
@@ -29,6 +30,7 @@
 #include <linux/mutex.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
+#include <linux/smp.h>
 #include <linux/sort.h>
 #include <linux/uaccess.h>
 #include <linux/wait.h>
@@ -605,6 +607,39 @@ static int run_ping(u32 id, u32 n, u32 bytes)
 	return err < 0 ? err : 0;
 }
 
+static void nothing(void *unused)
+{
+}
+
+static int run_ipi(u32 n)
+{
+	u64 *times, begin;
+	int err = 0, other;
+	u32 i;
+
+	if (!n || n > 1000000)
+		return -EINVAL;
+	times = kvmalloc_array(n, sizeof(*times), GFP_KERNEL);
+	if (!times)
+		return -ENOMEM;
+	migrate_disable();
+	other = cpumask_any_but(cpu_online_mask, smp_processor_id());
+	for (i = 0; i < n && !err; i++) {
+		begin = ktime_get_ns();
+		err = other < nr_cpu_ids ? smp_call_function_single(other, nothing, NULL, true)
+					 : -ENXIO;
+		times[i] = ktime_get_ns() - begin;
+	}
+	migrate_enable();
+	if (!err) {
+		sort(times, n, sizeof(*times), compare, NULL);
+		snprintf(ping_report, sizeof(ping_report), "ipi min %llu p50 %llu p99 %llu ns",
+			 times[0], times[n / 2], times[n - 1 - n / 100]);
+	}
+	kvfree(times);
+	return err;
+}
+
 static ssize_t run_write(struct file *file, const char __user *from, size_t size, loff_t *pos)
 {
 	struct popcorn_msg_peer peer = {};
@@ -631,6 +666,8 @@ static ssize_t run_write(struct file *file, const char __user *from, size_t size
 		WRITE_ONCE(stop, true);
 	} else if (sscanf(text, "ping %u %u %u", &a, &b, &c) == 3) {
 		err = run_ping(a, b, c);
+	} else if (sscanf(text, "ipi %u", &a) == 1) {
+		err = run_ipi(a);
 	} else if (sscanf(text, "gate %u %u", &a, &b) == 2) {
 		err = run_gate(a, b);
 	} else if (sscanf(text, "unknown %u", &a) == 1) {
