@@ -369,6 +369,7 @@ static void begin_peer(u32 id, u32 generation, const struct popcorn_directory_en
 	}
 	peer->generation = generation;
 	peer->hello = false;
+	peer->refused = false;
 	peer->tx_ready = false;
 	peer->bell = 0;
 	if (copy_resources(peer, entry))
@@ -490,6 +491,8 @@ static void look_at(u32 id, bool *ret_over)
 		if (why)
 			peer_fail(peer, why);
 		if (is_over(peer, life, state)) {
+			if (READ_ONCE(peer->refused) && alive && !peer->tx_ready)
+				say_hello(peer);
 			*ret_over = true;
 			return;
 		}

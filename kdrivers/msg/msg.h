@@ -173,6 +173,7 @@ struct peer {
 	bool rx_ready;	       /* the reader looks at its rings */
 	bool rx_open;	       /* for more than a hello */
 	bool hello;	       /* it has come, and was good */
+	bool refused;	       /* it has come, of a protocol that we don't know */
 	bool tx_ready;	       /* writers are there; ours was sent */
 	u32 protocol;
 	u32 streams;

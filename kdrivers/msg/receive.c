@@ -294,6 +294,8 @@ static bool take_hello(struct peer *peer, const struct popcorn_message *message,
 	if (low > high) {
 		pr_err("kernel %u speaks protocols %u to %u, this one %u to %u\n", peer->id,
 		       hello->protocol_min, hello->protocol_max, protocol_min(), protocol_max());
+		/* It is to hear ours all the same, and say so as well. */
+		WRITE_ONCE(peer->refused, true);
 		peer_fail(peer, "it speaks no protocol that this kernel knows");
 		return false;
 	}
