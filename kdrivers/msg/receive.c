@@ -111,15 +111,17 @@ static bool is_marked(u32 lane)
 static void *assemble(struct rx *rx, const struct queued *queued)
 {
 	struct stream *stream = &rx->streams[queued->stream];
-	void *complete = NULL;
+	void *memory = NULL, *complete = NULL;
 
+	/* Not under the lock: it may take a while, and rx_drop() is waited for. */
+	if (!queued->offset)
+		memory = kvmalloc(queued->total, GFP_KERNEL);
 	mutex_lock(&rx->large_lock);
 	if (!READ_ONCE(rx->peer->rx_ready) || queued->msg.from.generation != rx->peer->generation)
 		goto unlock;
 	if (!queued->offset) {
-		/* Of a sender that gave up, or none. */
-		kvfree(stream->memory);
-		stream->memory = kvmalloc(queued->total, GFP_KERNEL);
+		/* What was there is of a sender that gave up, or nothing. */
+		swap(stream->memory, memory);
 		if (!stream->memory)
 			peer_fail(rx->peer, "there is no memory for its large message");
 	}
@@ -130,6 +132,7 @@ static void *assemble(struct rx *rx, const struct queued *queued)
 		complete = xchg(&stream->memory, NULL);
 unlock:
 	mutex_unlock(&rx->large_lock);
+	kvfree(memory);
 	return complete;
 }
 

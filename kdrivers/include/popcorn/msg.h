@@ -53,7 +53,7 @@ struct popcorn_msg {
  * @payload is a private copy that is gone when the handler returns. A request has to be replied to
  * once, now or later (with a copy of @msg); a handler that returns a negative errno has done so with
  * that. One message is handled at a time, unless POPCORN_MSG_SLEEPS: then one of each sender and
- * priority.
+ * priority, and @msg->length may be POPCORN_MSG_LARGE_MAX instead of POPCORN_MSG_MAX.
  *
  * Context: hard interrupt, or a thread that can't be preempted; on PREEMPT_RT a thread. Does not
  * sleep. With POPCORN_MSG_SLEEPS: a workqueue; may sleep, send and call.
