@@ -26,6 +26,7 @@
 #include <uapi/popcorn.h>
 
 #include "msg.h"
+#include "trace.h"
 
 struct self self;
 struct peer *peers[POPCORN_MEMBERS_MAX];
@@ -216,22 +217,33 @@ static int copy_resources(struct peer *peer, const struct popcorn_directory_entr
 
 /* Pairs: all of this runs in member_work. */
 
+/* What its owner does not change while it lives. NULL: it is as it should be. */
+static const char *check_mailbox(const struct peer *peer, const struct popcorn_mailbox *mailbox)
+{
+	if (READ_ONCE(mailbox->magic) != POPCORN_MAILBOX_MAGIC ||
+	    READ_ONCE(mailbox->size) != sizeof(*mailbox) || READ_ONCE(mailbox->id) != peer->id ||
+	    READ_ONCE(mailbox->generation) != peer->generation)
+		return "its mailbox is damaged";
+	if (READ_ONCE(mailbox->version) != POPCORN_DIRECTORY_VERSION)
+		return "its mailbox has another version";
+	return NULL;
+}
+
 static const char *map_mailbox(struct peer *peer, const struct popcorn_directory_entry *entry)
 {
 	u64 address = READ_ONCE(entry->mailbox);
 	struct popcorn_mailbox *mailbox;
+	const char *why;
 
 	if (!is_peers(peer, address, sizeof(*mailbox)))
 		return "its mailbox is not in its memory";
 	mailbox = memremap(address, sizeof(*mailbox), MEMREMAP_WB);
 	if (!mailbox)
 		return "its mailbox can't be mapped";
-	if (READ_ONCE(mailbox->magic) != POPCORN_MAILBOX_MAGIC ||
-	    READ_ONCE(mailbox->version) != POPCORN_DIRECTORY_VERSION ||
-	    READ_ONCE(mailbox->size) != sizeof(*mailbox) || READ_ONCE(mailbox->id) != peer->id ||
-	    READ_ONCE(mailbox->generation) != peer->generation) {
+	why = check_mailbox(peer, mailbox);
+	if (why) {
 		memunmap(mailbox);
-		return "its mailbox is damaged";
+		return why;
 	}
 	WRITE_ONCE(peer->mailbox, mailbox);
 	return NULL;
@@ -251,6 +263,7 @@ static int make_rings(struct peer *peer)
 		rx->bytes = POPCORN_RING_BYTES(slots);
 		popcorn_ring_format(rx->memory, slots, peer->generation, &rx->reader);
 		rx->stalled = false;
+		rx_streams_init(rx);
 	}
 	smp_store_release(&peer->rx_ready, true);
 	for (lane = 0; lane < POPCORN_LANES; lane++) {
@@ -324,6 +337,7 @@ static struct peer *new_peer(u32 id)
 	peer->id = id;
 	for (lane = 0; lane < POPCORN_LANES; lane++) {
 		init_waitqueue_head(&peer->tx[lane].credit);
+		init_waitqueue_head(&peer->tx[lane].stream_wait);
 		peer->tx[lane].count = alloc_percpu(struct tx_count);
 		if (!peer->tx[lane].count)
 			goto free;
@@ -355,6 +369,7 @@ static void begin_peer(u32 id, u32 generation, const struct popcorn_directory_en
 	}
 	peer->generation = generation;
 	peer->hello = false;
+	peer->refused = false;
 	peer->tx_ready = false;
 	peer->bell = 0;
 	if (copy_resources(peer, entry))
@@ -376,10 +391,11 @@ static void begin_peer(u32 id, u32 generation, const struct popcorn_directory_en
 static void say_hello(struct peer *peer)
 {
 	const struct hello hello = {
-		.protocol_min = POPCORN_PROTOCOL_MIN,
-		.protocol_max = POPCORN_PROTOCOL_MAX,
+		.protocol_min = protocol_min(),
+		.protocol_max = protocol_max(),
 		.id = self.id,
 		.generation = self.generation,
+		.streams = large_streams(),
 	};
 	struct popcorn_mailbox_ring *theirs = peer->mailbox->ring[self.id];
 	struct tx *tx;
@@ -431,6 +447,9 @@ static void bring_up(struct peer *peer)
 	smp_store_release(&peer->state, PEER_UP);
 	pr_info("kernel %u.%u can be reached, protocol %u\n", peer->id, peer->generation,
 		peer->protocol);
+	trace_popcorn_msg_peer(peer->id, peer->generation, true);
+	/* First of all, so that it knows when what the listeners send comes. */
+	group_peer_up(peer);
 	tell(peer, POPCORN_MSG_JOINED);
 	rx_open(peer);
 }
@@ -460,13 +479,20 @@ static void look_at(u32 id, bool *ret_over)
 	struct peer *peer = peers[id];
 	/* Before the sequence is, which grows. */
 	u64 acknowledged = virt_load_acquire(&entry->acknowledged);
+	const char *why;
 
 	if (peer && (peer->state == PEER_JOINING || peer->state == PEER_UP)) {
 		if (alive && generation == peer->generation &&
 		    (state < POPCORN_MEMBER_JOINED || state > POPCORN_MEMBER_LEFT ||
 		     acknowledged > READ_ONCE(self.directory->sequence)))
 			peer_fail(peer, "its entry in the directory is damaged");
+		/* Its memory is its own until we have acknowledged its end, also if that comes now. */
+		why = peer->mailbox ? check_mailbox(peer, peer->mailbox) : NULL;
+		if (why)
+			peer_fail(peer, why);
 		if (is_over(peer, life, state)) {
+			if (READ_ONCE(peer->refused) && alive && !peer->tx_ready)
+				say_hello(peer);
 			*ret_over = true;
 			return;
 		}
@@ -506,10 +532,12 @@ static void take_down(const unsigned long *over)
 		peer = peers[id];
 		unmap_peer(peer);
 		rx_drop(peer);
+		group_peer_down(peer);
 		peer_calls_fail(peer);
 		if (peer->tx_ready) {
 			pr_info("kernel %u.%u can't be reached any more\n", peer->id,
 				peer->generation);
+			trace_popcorn_msg_peer(peer->id, peer->generation, false);
 			tell(peer, POPCORN_MSG_GONE);
 		}
 		peer->tx_ready = false;
@@ -739,7 +767,7 @@ void member_exit_primary(void)
 	popcorn_doorbell_free(&self.doorbell);
 	/* The last ones that ended are taken down, and forgotten. */
 	member_look();
-	flush_work(&member_work);
+	flush_workqueue(member_wq);
 	self.joined = false;
 	rx_exit();
 	free_peers();

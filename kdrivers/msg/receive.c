@@ -12,7 +12,7 @@
  * once more (popcorn_bell_arm()). A mark that comes after that look finds the bell armed, and the
  * interrupt finds RX_BUSY clear. A mark that is found disarms the bells and takes RX_BUSY again. If
  * somebody else has taken it in between, he has yet to go to sleep in the same way, so he arms them
- * after we have disarmed them, and looks after he has armed them.
+ * after we have disarmed them, and looks after he has armed them. tests/models/reader.pml checks all that.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -26,6 +26,7 @@
 #include <linux/slab.h>
 
 #include "msg.h"
+#include "trace.h"
 
 /* Messages that one interrupt handles; more are the thread's. */
 #define IRQ_BUDGET 64
@@ -57,6 +58,8 @@ static const struct popcorn_msg_type __rcu *types[POPCORN_MSG_TYPES];
 struct queued {
 	struct list_head list;
 	struct popcorn_msg msg;
+	/* Of a chunk. @total 0: it is none. */
+	u32 stream, offset, total;
 	u8 payload[];
 };
 
@@ -99,14 +102,71 @@ static bool is_marked(u32 lane)
 
 /* Sleeping handlers: the message is copied, and handled by a work of its sender and lane. */
 
+/*
+ * Puts a large message together. Returns all of it with its last chunk, for the caller to free.
+ *
+ * rx_drop() may have been here since the chunk left the queue. Then the peer's rings are not looked at,
+ * or they are those of another life: nothing is begun that nobody would free.
+ */
+static void *assemble(struct rx *rx, const struct queued *queued)
+{
+	struct stream *stream = &rx->streams[queued->stream];
+	void *memory = NULL, *complete = NULL;
+
+	/* Not under the lock: it may take a while, and rx_drop() is waited for. */
+	if (!queued->offset)
+		memory = kvmalloc(queued->total, GFP_KERNEL);
+	mutex_lock(&rx->large_lock);
+	if (!READ_ONCE(rx->peer->rx_ready) || queued->msg.from.generation != rx->peer->generation)
+		goto unlock;
+	if (!queued->offset) {
+		/* What was there is of a sender that gave up, or nothing. */
+		swap(stream->memory, memory);
+		if (!stream->memory)
+			peer_fail(rx->peer, "there is no memory for its large message");
+	}
+	if (!stream->memory)
+		goto unlock;
+	memcpy(stream->memory + queued->offset, queued->payload, queued->msg.length);
+	if (queued->offset + queued->msg.length == queued->total)
+		complete = xchg(&stream->memory, NULL);
+unlock:
+	mutex_unlock(&rx->large_lock);
+	kvfree(memory);
+	return complete;
+}
+
+static void handle_queued(struct rx *rx, struct queued *queued)
+{
+	const struct popcorn_msg_type *type;
+	struct popcorn_msg_type copy;
+	void *large = NULL;
+	int ret;
+
+	if (queued->total) {
+		large = assemble(rx, queued);
+		if (!large)
+			return;
+		queued->msg.length = queued->total;
+	}
+	rcu_read_lock();
+	type = rcu_dereference(types[queued->msg.type]);
+	if (type)
+		copy = *type;
+	rcu_read_unlock();
+	/* Whoever unregisters waits for this work: see rx_flush(). */
+	ret = type ? copy.handler(&queued->msg, large ?: queued->payload, copy.data) : -EOPNOTSUPP;
+	if (ret < 0 && queued->msg.call)
+		tx_reply(&queued->msg, ret, NULL, 0);
+	kvfree(large);
+}
+
 static void rx_work(struct work_struct *work)
 {
 	struct rx *rx = container_of(work, struct rx, work);
-	const struct popcorn_msg_type *type;
-	struct popcorn_msg_type copy;
 	struct queued *queued;
 	bool again;
-	int ret, n;
+	int n;
 
 	for (n = 0; n < WORK_BUDGET; n++) {
 		if (!READ_ONCE(rx->spare)) {
@@ -132,15 +192,7 @@ static void rx_work(struct work_struct *work)
 		}
 		if (!queued)
 			return;
-		rcu_read_lock();
-		type = rcu_dereference(types[queued->msg.type]);
-		if (type)
-			copy = *type;
-		rcu_read_unlock();
-		/* Whoever unregisters waits for this work: see rx_flush(). */
-		ret = type ? copy.handler(&queued->msg, queued->payload, copy.data) : -EOPNOTSUPP;
-		if (ret < 0 && queued->msg.call)
-			tx_reply(&queued->msg, ret, NULL, 0);
+		handle_queued(rx, queued);
 		kfree(queued);
 		cond_resched();
 	}
@@ -162,6 +214,12 @@ static bool enqueue(struct rx *rx, const struct popcorn_msg *msg,
 	}
 	if (queued) {
 		queued->msg = *msg;
+		queued->total = 0;
+		if (message->flags & FLAG_CHUNK) {
+			queued->stream = message->id;
+			queued->offset = CHUNK_OFFSET(message->cookie);
+			queued->total = CHUNK_TOTAL(message->cookie);
+		}
 		popcorn_ring_copy(&rx->reader, message, queued->payload);
 		list_add_tail(&queued->list, &rx->queue);
 		rx->queued++;
@@ -180,6 +238,7 @@ void rx_drop(struct peer *peer)
 	struct queued *queued, *next;
 	struct rx *rx;
 	LIST_HEAD(dropped);
+	u32 i;
 
 	for (rx = peer->rx; rx < peer->rx + POPCORN_LANES; rx++) {
 		spin_lock_irq(&rx->lock);
@@ -187,6 +246,12 @@ void rx_drop(struct peer *peer)
 		rx->queued = 0;
 		rx->stalled = false;
 		spin_unlock_irq(&rx->lock);
+		mutex_lock(&rx->large_lock);
+		for (i = 0; i < STREAMS_MAX; i++) {
+			kvfree(rx->streams[i].memory);
+			rx->streams[i].memory = NULL;
+		}
+		mutex_unlock(&rx->large_lock);
 	}
 	list_for_each_entry_safe(queued, next, &dropped, list)
 		kfree(queued);
@@ -197,9 +262,21 @@ void rx_lane_init(struct peer *peer, u32 lane)
 	struct rx *rx = &peer->rx[lane];
 
 	spin_lock_init(&rx->lock);
+	mutex_init(&rx->large_lock);
 	INIT_LIST_HEAD(&rx->queue);
 	INIT_WORK(&rx->work, rx_work);
 	rx->peer = peer;
+}
+
+/* For a new life: nothing has come. Their memory went with the last one. */
+void rx_streams_init(struct rx *rx)
+{
+	struct stream *stream;
+
+	for (stream = rx->streams; stream < rx->streams + STREAMS_MAX; stream++) {
+		stream->next = 0;
+		stream->total = 0;
+	}
 }
 
 /* One message */
@@ -211,20 +288,22 @@ static bool take_hello(struct peer *peer, const struct popcorn_message *message,
 	u32 low, high;
 
 	if (message->length < sizeof(*hello) || hello->id != peer->id ||
-	    hello->generation != peer->generation) {
+	    hello->generation != peer->generation || !hello->streams) {
 		peer_fail(peer, "its hello is damaged");
 		return false;
 	}
-	low = max_t(u32, hello->protocol_min, POPCORN_PROTOCOL_MIN);
-	high = min_t(u32, hello->protocol_max, POPCORN_PROTOCOL_MAX);
+	low = max(hello->protocol_min, protocol_min());
+	high = min(hello->protocol_max, protocol_max());
 	if (low > high) {
 		pr_err("kernel %u speaks protocols %u to %u, this one %u to %u\n", peer->id,
-		       hello->protocol_min, hello->protocol_max, POPCORN_PROTOCOL_MIN,
-		       POPCORN_PROTOCOL_MAX);
+		       hello->protocol_min, hello->protocol_max, protocol_min(), protocol_max());
+		/* It is to hear ours all the same, and say so as well. */
+		WRITE_ONCE(peer->refused, true);
 		peer_fail(peer, "it speaks no protocol that this kernel knows");
 		return false;
 	}
 	peer->protocol = high;
+	peer->streams = min_t(u32, hello->streams, STREAMS_MAX);
 	smp_store_release(&peer->hello, true);
 	member_look();
 	return true;
@@ -247,6 +326,76 @@ static void take_failed(struct peer *peer, const struct popcorn_message *message
 	       failed->generation, failed->why);
 }
 
+static bool is_sound(const struct rx *rx, const struct popcorn_message *message)
+{
+	const u32 offset = CHUNK_OFFSET(message->cookie), total = CHUNK_TOTAL(message->cookie);
+	const struct stream *stream;
+
+	if (message->id >= large_streams() || total <= POPCORN_MSG_MAX ||
+	    total > POPCORN_MSG_LARGE_MAX || offset >= total ||
+	    message->length != min_t(u32, total - offset, POPCORN_MSG_MAX))
+		return false;
+	if (!offset)
+		return true;
+	stream = &rx->streams[message->id];
+	return offset == stream->next && total == stream->total && message->type == stream->type;
+}
+
+/* false: later. Whether a message is refused is decided once, when it begins. */
+static bool take_chunk(struct rx *rx, const struct popcorn_msg *msg,
+		       const struct popcorn_msg_type *type, const struct popcorn_message *message)
+{
+	const u32 offset = CHUNK_OFFSET(message->cookie);
+	struct stream *stream = &rx->streams[message->id];
+	bool refused = offset ? stream->refused : !type || !(type->flags & POPCORN_MSG_SLEEPS);
+
+	if (!refused && !enqueue(rx, msg, message))
+		return false;
+	if (refused && !offset)
+		rx->unknown++;
+	stream->next = offset + message->length;
+	stream->total = CHUNK_TOTAL(message->cookie);
+	stream->type = message->type;
+	stream->refused = refused;
+	rx->payload += message->length;
+	if (stream->next == stream->total)
+		rx->messages++;
+	return true;
+}
+
+static bool flags_are_sound(u32 lane, const struct popcorn_message *message)
+{
+	switch (message->flags) {
+	case 0:
+		return lane != POPCORN_LANE_REPLY;
+	case FLAG_REPLY:
+		return lane == POPCORN_LANE_REPLY;
+	case FLAG_REQUEST:
+	case FLAG_CHUNK:
+	case FLAG_GROUP:
+		return lane != POPCORN_LANE_REPLY && message->type >= POPCORN_MSG_TYPE_FIRST;
+	default:
+		return false;
+	}
+}
+
+/* What kernels say among themselves, after their hellos. */
+static bool take_layer(struct peer *peer, u32 lane, const struct popcorn_message *message,
+		       void *payload)
+{
+	if (lane != POPCORN_LANE_CONTROL)
+		goto nonsense;
+	if (message->type == TYPE_FAILED) {
+		take_failed(peer, message, payload);
+		return true;
+	}
+	if (message->type == TYPE_GROUP && group_told(peer, payload, message->length))
+		return true;
+nonsense:
+	peer_fail(peer, "it sends messages of the layer that make no sense");
+	return false;
+}
+
 /* Takes the message that was peeked at. false: it stays, and others behind it. */
 static bool deliver(struct peer *peer, struct rx *rx, u32 lane,
 		    const struct popcorn_message *message)
@@ -258,11 +407,10 @@ static bool deliver(struct peer *peer, struct rx *rx, u32 lane,
 		.priority = lane,
 		.length = message->length,
 	};
-	bool wake, used;
+	bool wake, used, in = true;
 	int ret = 0;
 
-	if (message->flags & ~(FLAG_REQUEST | FLAG_REPLY) ||
-	    (message->flags & FLAG_REPLY) != (lane == POPCORN_LANE_REPLY ? FLAG_REPLY : 0)) {
+	if (!flags_are_sound(lane, message)) {
 		peer_fail(peer, "it sends messages that make no sense");
 		return false;
 	}
@@ -276,6 +424,17 @@ static bool deliver(struct peer *peer, struct rx *rx, u32 lane,
 		return take_hello(peer, message, rx_payload);
 	}
 
+	type = message->type < POPCORN_MSG_TYPES ? rcu_dereference(types[message->type]) : NULL;
+	if (message->flags & FLAG_CHUNK) {
+		if (!is_sound(rx, message)) {
+			peer_fail(peer, "it sends large messages that make no sense");
+			return false;
+		}
+		if (!take_chunk(rx, &msg, type, message))
+			return false;
+		wake = popcorn_ring_next(&rx->reader, message);
+		goto credit;
+	}
 	rx->messages++;
 	rx->payload += message->length;
 	if (lane == POPCORN_LANE_REPLY) {
@@ -293,7 +452,13 @@ static bool deliver(struct peer *peer, struct rx *rx, u32 lane,
 		msg.call = message->id;
 		msg.room = message->cookie;
 	}
-	type = message->type < POPCORN_MSG_TYPES ? rcu_dereference(types[message->type]) : NULL;
+	if (message->flags & FLAG_GROUP && !group_take(message, msg.group, &in)) {
+		peer_fail(peer, "it sends to groups that make no sense");
+		return false;
+	}
+	/* It had not heard yet that we left: as if nobody handled it. */
+	if (!in)
+		type = NULL;
 	if (type && type->flags & POPCORN_MSG_SLEEPS) {
 		if (!enqueue(rx, &msg, message)) {
 			rx->messages--;
@@ -308,11 +473,9 @@ static bool deliver(struct peer *peer, struct rx *rx, u32 lane,
 	wake = popcorn_ring_next(&rx->reader, message);
 	if (type) {
 		ret = type->handler(&msg, rx_payload, type->data);
-	} else if (message->type == TYPE_FAILED) {
-		take_failed(peer, message, rx_payload);
 	} else if (message->type < POPCORN_MSG_TYPE_FIRST) {
-		peer_fail(peer, "it sends messages of the layer that make no sense");
-		return false;
+		if (!take_layer(peer, lane, message, rx_payload))
+			return false;
 	} else {
 		rx->unknown++;
 		ret = -EOPNOTSUPP;
@@ -335,7 +498,10 @@ static u32 drain(struct peer *peer, u32 lane, u32 quota, bool *ret_more)
 
 	for (n = 0; n < quota; n++) {
 		ret = popcorn_ring_peek(&rx->reader, &message);
-		if (ret || !deliver(peer, rx, lane, &message))
+		if (ret)
+			break;
+		trace_popcorn_msg_receive(peer->id, peer->generation, lane, &message);
+		if (!deliver(peer, rx, lane, &message))
 			break;
 	}
 	if (n > rx->high_water)
@@ -403,7 +569,7 @@ static bool sleep_or_go_on(void)
 
 	armed_at = local_clock();
 	clear_bit_unlock(RX_BUSY, &rx_flags);
-	smp_mb__after_atomic();
+	/* Each has the barrier between what is above it and the look at the marks. */
 	for (lane = 0; lane < POPCORN_LANES; lane++)
 		if (!popcorn_bell_arm(&self.mailbox->bell[lane], used))
 			break;
@@ -462,7 +628,9 @@ irqreturn_t rx_interrupt(int irq, void *cookie)
 		return IRQ_HANDLED;
 	rx_count.interrupts++;
 	more = run(POPCORN_LANE_BULK, IRQ_BUDGET);
-	if (worth_polling() || more || is_marked(POPCORN_LANE_BULK) || !sleep_or_go_on())
+	more = worth_polling() || more || is_marked(POPCORN_LANE_BULK) || !sleep_or_go_on();
+	trace_popcorn_msg_interrupt(more);
+	if (more)
 		hand_over();
 	return IRQ_HANDLED;
 }

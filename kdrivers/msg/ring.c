@@ -204,6 +204,17 @@ bool popcorn_ring_want_credit(struct popcorn_writer *writer, __u32 length)
 			   popcorn_message_slots(length));
 }
 
+__u32 popcorn_ring_credit(struct popcorn_writer *writer)
+{
+	__u64 tail, used;
+
+	if (load_once(&writer->dead) || refresh_tail(writer, &tail) < 0)
+		return 0;
+	/* The head is read later than the tail: not behind it, but maybe a lap ahead. */
+	used = counter_read(&writer->head) - tail;
+	return used > writer->mask ? 0 : (__u32)(writer->mask + 1 - used);
+}
+
 static int is_dead(struct popcorn_reader *reader)
 {
 	reader->dead = true;

@@ -4,18 +4,24 @@
  * preemption off, because messages behind its ticket wait until it is done.
  */
 #include <linux/bitmap.h>
+#include <linux/ktime.h>
+#include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
 #include "msg.h"
+#include "trace.h"
 
 /* Context: preemption is off. */
-static void count_sent(struct tx *tx, u32 bytes)
+static void count_sent(struct tx *tx, const struct popcorn_message *message)
 {
-	this_cpu_inc(tx->count->messages);
-	this_cpu_add(tx->count->bytes, bytes);
+	/* A large message is one, with its last chunk. */
+	if (!(message->flags & FLAG_CHUNK) ||
+	    CHUNK_OFFSET(message->cookie) + message->length == CHUNK_TOTAL(message->cookie))
+		this_cpu_inc(tx->count->messages);
+	this_cpu_add(tx->count->bytes, message->length);
 }
 
 /* Context: RCU read section, preemption off; the pair is up, or says hello. */
@@ -30,11 +36,12 @@ static int ring_send(struct peer *peer, u32 lane, const struct popcorn_message *
 			peer_fail(peer, "it says that it has read what was not sent");
 		return err == -EBADMSG ? -EPIPE : err;
 	}
+	trace_popcorn_msg_send(peer->id, peer->generation, lane, message);
 	if (popcorn_bell_mark(&peer->mailbox->bell[lane], self.id)) {
 		this_cpu_inc(tx->count->rings);
 		peer_ring(peer);
 	}
-	count_sent(tx, message->length);
+	count_sent(tx, message);
 	return 0;
 }
 
@@ -50,8 +57,8 @@ static int check_up(const struct peer *peer, u32 generation)
 	return generation && generation != READ_ONCE(peer->generation) ? -EPIPE : 0;
 }
 
-static int try_send(struct popcorn_msg_peer to, u32 lane, const struct popcorn_message *message,
-		    const void *payload)
+int tx_try(struct popcorn_msg_peer to, u32 lane, const struct popcorn_message *message,
+	   const void *payload)
 {
 	struct peer *peer = peer_of(to.id);
 	int err;
@@ -84,7 +91,7 @@ void tx_primary(u16 type, const void *payload, u32 length)
 	const struct popcorn_msg_peer primary = { 0, POPCORN_PRIMARY_GENERATION };
 	const struct popcorn_message message = { .length = length, .type = type };
 
-	try_send(primary, POPCORN_LANE_CONTROL, &message, payload);
+	tx_try(primary, POPCORN_LANE_CONTROL, &message, payload);
 }
 
 /* The peer may have taken messages: those who wait for that look again. Context: the reader. */
@@ -94,10 +101,12 @@ void tx_credit(struct peer *peer, u32 lane)
 
 	if (wq_has_sleeper(&tx->credit))
 		wake_up_all(&tx->credit);
+	if (lane == POPCORN_LANE_CONTROL)
+		group_credit(peer);
 }
 
 /* true: sleep, somebody will wake us. */
-static bool wants_credit(struct peer *peer, u32 generation, u32 lane, u32 length)
+bool tx_wants_credit(struct peer *peer, u32 generation, u32 lane, u32 length)
 {
 	bool wait;
 
@@ -113,8 +122,8 @@ static bool wants_credit(struct peer *peer, u32 generation, u32 lane, u32 length
 }
 
 /* As popcorn_msg_send(); *timeout is what is left of it. */
-static int send_wait(struct popcorn_msg_peer to, u32 lane, const struct popcorn_message *message,
-		     const void *payload, long *timeout)
+int tx_wait(struct popcorn_msg_peer to, u32 lane, const struct popcorn_message *message,
+	    const void *payload, long *timeout)
 {
 	struct peer *peer = peer_of(to.id);
 	DEFINE_WAIT(wait);
@@ -124,7 +133,7 @@ static int send_wait(struct popcorn_msg_peer to, u32 lane, const struct popcorn_
 	if (peer && !to.generation)
 		to.generation = READ_ONCE(peer->generation);
 	for (;;) {
-		err = try_send(to, lane, message, payload);
+		err = tx_try(to, lane, message, payload);
 		if (err != -EAGAIN)
 			return err;
 		if (!*timeout)
@@ -133,19 +142,92 @@ static int send_wait(struct popcorn_msg_peer to, u32 lane, const struct popcorn_
 			return -EINTR;
 		/* On the queue before the wish: who grants it wakes the queue. */
 		prepare_to_wait(&peer->tx[lane].credit, &wait, TASK_INTERRUPTIBLE);
-		if (wants_credit(peer, to.generation, lane, message->length) &&
+		if (tx_wants_credit(peer, to.generation, lane, message->length) &&
 		    !signal_pending(current))
 			*timeout = schedule_timeout(*timeout);
 		finish_wait(&peer->tx[lane].credit, &wait);
 	}
 }
 
-static int check_arguments(struct popcorn_msg_peer to, u32 priority, u16 type, u32 length)
+/* Large messages */
+
+static bool take_stream(struct tx *tx, u32 streams, u32 *ret)
+{
+	u32 i;
+
+	for (i = 0; i < streams; i++)
+		if (!test_and_set_bit_lock(i, &tx->streams)) {
+			*ret = i;
+			return true;
+		}
+	return false;
+}
+
+static int get_stream(struct popcorn_msg_peer to, struct peer *peer, u32 lane, long *timeout,
+		      u32 *ret)
+{
+	struct tx *tx = &peer->tx[lane];
+	const u32 streams = READ_ONCE(peer->streams);
+	bool taken = take_stream(tx, streams, ret);
+	int err = 0;
+	long left;
+
+	if (taken)
+		return 0;
+	if (!*timeout)
+		return -ETIMEDOUT;
+	left = wait_event_interruptible_timeout(tx->stream_wait,
+						(taken = take_stream(tx, streams, ret)) ||
+							(err = check_up(peer, to.generation)),
+						*timeout);
+	if (taken)
+		*timeout = left;
+	return taken ? 0 : err ?: left ? -EINTR : -ETIMEDOUT;
+}
+
+static void put_stream(struct tx *tx, u32 stream)
+{
+	clear_bit_unlock(stream, &tx->streams);
+	smp_mb__after_atomic();
+	/* Pairs with the queue's: stream, then sleepers. */
+	if (wq_has_sleeper(&tx->stream_wait))
+		wake_up(&tx->stream_wait);
+}
+
+static int send_large(struct popcorn_msg_peer to, u32 lane, u16 type, const void *payload,
+		      u32 length, long timeout)
+{
+	struct popcorn_message message = { .type = type, .flags = FLAG_CHUNK };
+	struct peer *peer = peer_of(to.id);
+	u32 stream, offset;
+	int err = check_up(peer, to.generation);
+
+	if (err)
+		return err;
+	/* All of it in one life. */
+	if (!to.generation)
+		to.generation = READ_ONCE(peer->generation);
+	if (!to.generation)
+		return -ENOTCONN;
+	err = get_stream(to, peer, lane, &timeout, &stream);
+	if (err)
+		return err;
+	message.id = stream;
+	for (offset = 0; offset < length && !err; offset += message.length) {
+		message.length = min_t(u32, length - offset, POPCORN_MSG_MAX);
+		message.cookie = CHUNK(offset, length);
+		err = tx_wait(to, lane, &message, payload + offset, &timeout);
+	}
+	put_stream(&peer->tx[lane], stream);
+	return err;
+}
+
+int tx_check(u32 priority, u16 type, u32 length, u32 most)
 {
 	if ((priority != POPCORN_MSG_CONTROL && priority != POPCORN_MSG_BULK) ||
 	    type < POPCORN_MSG_TYPE_FIRST || type >= POPCORN_MSG_TYPES)
 		return -EINVAL;
-	return length > POPCORN_MSG_MAX ? -EMSGSIZE : 0;
+	return length > most ? -EMSGSIZE : 0;
 }
 
 /**
@@ -154,10 +236,12 @@ static int check_arguments(struct popcorn_msg_peer to, u32 priority, u16 type, u
  * @priority: POPCORN_MSG_CONTROL or POPCORN_MSG_BULK
  * @type: who handles it there
  * @payload: @length bytes of kernel memory that can't fault
- * @length: at most POPCORN_MSG_MAX
- * @timeout: jiffies to wait for room; MAX_SCHEDULE_TIMEOUT for ever
+ * @length: at most POPCORN_MSG_LARGE_MAX; more than POPCORN_MSG_MAX only to a handler that sleeps.
+ *          One that does not never sees it, and the receiver counts it as unknown
+ * @timeout: jiffies to wait for room, all in all; MAX_SCHEDULE_TIMEOUT for ever
  *
- * 0 means that it is in the receiver's memory, not that it was handled.
+ * 0 means that it is in the receiver's memory, not that it was handled. Any other value means that it
+ * is not handled, also if parts of a large message are there.
  *
  * Context: process.
  * Return: 0; -EINVAL; -EMSGSIZE; -ENOTCONN: nobody of that id can be reached; -EPIPE: that life is
@@ -167,17 +251,19 @@ int popcorn_msg_send(struct popcorn_msg_peer to, u32 priority, u16 type, const v
 		     u32 length, long timeout)
 {
 	const struct popcorn_message message = { .length = length, .type = type };
-	int err = check_arguments(to, priority, type, length);
+	int err = tx_check(priority, type, length, POPCORN_MSG_LARGE_MAX);
 
 	might_sleep();
-	return err ?: send_wait(to, priority, &message, payload, &timeout);
+	if (!err && length > POPCORN_MSG_MAX)
+		return send_large(to, priority, type, payload, length, timeout);
+	return err ?: tx_wait(to, priority, &message, payload, &timeout);
 }
 EXPORT_SYMBOL_GPL(popcorn_msg_send);
 
 /**
  * popcorn_msg_send_async - send a message now, or not at all
  *
- * As popcorn_msg_send(), but does not wait.
+ * As popcorn_msg_send(), but does not wait, and no more than POPCORN_MSG_MAX.
  *
  * Context: any but NMI.
  * Return: as popcorn_msg_send(), with -EAGAIN when there is no room, and no -ETIMEDOUT or -EINTR.
@@ -186,9 +272,9 @@ int popcorn_msg_send_async(struct popcorn_msg_peer to, u32 priority, u16 type, c
 			   u32 length)
 {
 	const struct popcorn_message message = { .length = length, .type = type };
-	int err = check_arguments(to, priority, type, length);
+	int err = tx_check(priority, type, length, POPCORN_MSG_MAX);
 
-	return err ?: try_send(to, priority, &message, payload);
+	return err ?: tx_try(to, priority, &message, payload);
 }
 EXPORT_SYMBOL_GPL(popcorn_msg_send_async);
 
@@ -205,6 +291,7 @@ void peer_calls_free(struct peer *peer)
 {
 	bitmap_free(peer->call_map);
 	kvfree(peer->calls);
+	free_percpu(peer->call_times);
 }
 
 int peer_calls_init(struct peer *peer)
@@ -216,7 +303,8 @@ int peer_calls_init(struct peer *peer)
 	init_waitqueue_head(&peer->call_wait);
 	peer->calls = kvcalloc(peer->nr_calls, sizeof(*peer->calls), GFP_KERNEL);
 	peer->call_map = bitmap_zalloc(peer->nr_calls, GFP_KERNEL);
-	if (!peer->calls || !peer->call_map) {
+	peer->call_times = alloc_percpu(struct call_times);
+	if (!peer->calls || !peer->call_map || !peer->call_times) {
 		peer_calls_free(peer);
 		return -ENOMEM;
 	}
@@ -371,8 +459,10 @@ void peer_calls_fail(struct peer *peer)
 			put_call(peer, call);
 	}
 	wake_up_all(&peer->call_wait);
-	for (i = 0; i < POPCORN_LANES; i++)
+	for (i = 0; i < POPCORN_LANES; i++) {
 		wake_up_all(&peer->tx[i].credit);
+		wake_up_all(&peer->tx[i].stream_wait);
+	}
 }
 
 /* The caller does not wait any more. What came meanwhile counts. */
@@ -394,6 +484,14 @@ static int end_call(struct peer *peer, struct call *call, int err)
 	if (!orphan)
 		put_call(peer, call);
 	return err;
+}
+
+static void count_call(struct peer *peer, u64 begin)
+{
+	u64 ns = ktime_get_ns() - begin;
+
+	this_cpu_inc(
+		peer->call_times->calls[min(ns ? ilog2(ns) : 0, POPCORN_MSG_CALL_CLASSES - 1)]);
 }
 
 /**
@@ -419,8 +517,9 @@ int popcorn_msg_call(struct popcorn_msg_peer to, u32 priority, u16 type, const v
 	struct popcorn_message message = {
 		.length = length, .type = type, .flags = FLAG_REQUEST, .cookie = room
 	};
-	int err = check_arguments(to, priority, type, length);
+	int err = tx_check(priority, type, length, POPCORN_MSG_MAX);
 	struct peer *peer = peer_of(to.id);
+	u64 begin = ktime_get_ns();
 	struct call *call;
 	long left;
 
@@ -445,7 +544,7 @@ int popcorn_msg_call(struct popcorn_msg_peer to, u32 priority, u16 type, const v
 	call->state = CALL_WAITS;
 	spin_unlock_irq(&call->lock);
 	message.id = call->id;
-	err = send_wait(to, priority, &message, request, &timeout);
+	err = tx_wait(to, priority, &message, request, &timeout);
 	if (err) {
 		/* Not sent: no reply will come. But its end may have been seen to already. */
 		spin_lock_irq(&call->lock);
@@ -456,7 +555,10 @@ int popcorn_msg_call(struct popcorn_msg_peer to, u32 priority, u16 type, const v
 	}
 	rx_busy_wait(&call->done);
 	left = wait_for_completion_interruptible_timeout(&call->done, timeout);
-	return end_call(peer, call, left > 0 ? 0 : left ? -EINTR : -ETIMEDOUT);
+	err = end_call(peer, call, left > 0 ? 0 : left ? -EINTR : -ETIMEDOUT);
+	if (err >= 0)
+		count_call(peer, begin);
+	return err;
 }
 EXPORT_SYMBOL_GPL(popcorn_msg_call);
 
@@ -470,7 +572,7 @@ int tx_reply(const struct popcorn_msg *msg, int status, const void *payload, u32
 		.id = msg->call,
 		.cookie = (u64)(s64)status,
 	};
-	int err = try_send(msg->from, POPCORN_LANE_REPLY, &message, payload);
+	int err = tx_try(msg->from, POPCORN_LANE_REPLY, &message, payload);
 	struct peer *peer;
 
 	if (err == -EAGAIN) {

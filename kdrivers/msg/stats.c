@@ -14,7 +14,7 @@ static void collect(struct peer *peer, u32 lane, struct popcorn_msg_stats *ret)
 {
 	const struct rx *rx = &peer->rx[lane];
 	const struct tx_count *count;
-	int cpu;
+	int cpu, i;
 
 	*ret = (struct popcorn_msg_stats){
 		.received = READ_ONCE(rx->messages),
@@ -32,7 +32,16 @@ static void collect(struct peer *peer, u32 lane, struct popcorn_msg_stats *ret)
 		ret->sent_bytes += count->bytes;
 		ret->credit_waits += count->waits;
 		ret->rings += count->rings;
+		if (lane != POPCORN_LANE_REPLY)
+			continue;
+		for (i = 0; i < POPCORN_MSG_CALL_CLASSES; i++)
+			ret->calls[i] += per_cpu_ptr(peer->call_times, cpu)->calls[i];
 	}
+	/* Only in such a state is the ring there. */
+	rcu_read_lock();
+	if (smp_load_acquire(&peer->state) == PEER_UP)
+		ret->credits = popcorn_ring_credit(&peer->tx[lane].writer);
+	rcu_read_unlock();
 }
 
 /**
@@ -56,6 +65,17 @@ int popcorn_msg_stats(u32 id, u32 priority, struct popcorn_msg_stats *ret)
 	return 0;
 }
 EXPORT_SYMBOL_GPL(popcorn_msg_stats);
+
+static void show_calls(struct seq_file *file, const struct popcorn_msg_stats *s)
+{
+	int i;
+
+	seq_puts(file, "  calls by log2 ns");
+	for (i = 0; i < POPCORN_MSG_CALL_CLASSES; i++)
+		if (s->calls[i])
+			seq_printf(file, " %d:%llu", i, s->calls[i]);
+	seq_putc(file, '\n');
+}
 
 static int peers_show(struct seq_file *file, void *unused)
 {
@@ -83,10 +103,13 @@ static int peers_show(struct seq_file *file, void *unused)
 			collect(peer, lane, &s);
 			seq_printf(file,
 				   "  %s sent %llu bytes %llu rings %llu waits %llu received %llu "
-				   "bytes %llu high %u of %u unknown %llu stalls %llu late %llu\n",
+				   "bytes %llu high %u of %u unknown %llu stalls %llu late %llu "
+				   "credits %u\n",
 				   lane_names[lane], s.sent, s.sent_bytes, s.rings, s.credit_waits,
 				   s.received, s.received_bytes, s.high_water, s.slots, s.unknown,
-				   s.stalls, s.late);
+				   s.stalls, s.late, s.credits);
+			if (lane == POPCORN_LANE_REPLY)
+				show_calls(file, &s);
 		}
 	}
 	return 0;

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # A kernel overwrites a ring that is another one's, what it tells others of its own ring, its mailbox,
-# and its entry in the directory, during traffic: it is found out and named, nobody else notices, and
-# the primary stays whole.
+# and its entry in the directory, during traffic; sends messages that make no sense, each in another way; and
+# speaks another protocol: it is found out and named, nobody else notices, and the primary stays whole.
 #
 # machine: --cpus 4 --memory 3G
-# timeout: 900
+# timeout: 1200
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/kernels.bash"
@@ -24,6 +24,9 @@ says() {
 	dmesg | tail -n 40 | grep -q "$1"
 }
 
+LAYER='it sends messages of the layer that make no sense'
+CHUNK='it sends large messages that make no sense'
+
 # bad HOW VICTIM WHAT: what the victim, or the primary, says of it.
 bad() {
 	local id
@@ -33,13 +36,16 @@ bad() {
 	for kernel in primary good bad; do
 		wait_until 30 reaches "$kernel" 2
 	done
-	start bad 'traffic 0 10000'
+	# What is forged is the next message only if no other one is under way.
+	[[ $1 = forge-* ]] || start bad 'traffic 0 10000'
 	id=$(sed -n 's/^peer \([0-9]*\.[0-9]*\) up.*/\1/p' $PEERS | tail -n 1)
 	on bad "insmod /popcorn_misbehave.ko how=$1 victim=$2" || true
-	if [ -n "$3" ]; then
-		wait_until 30 says "kernel $id has failed: $3"
-		say "ok: $(dmesg | grep "kernel $id has failed" | tail -n 1)"
-	fi
+	wait_until 30 says "kernel $id has failed: $3"
+	say "ok: $(dmesg | grep "kernel $id has failed" | tail -n 1)"
+	away
+}
+
+away() {
 	ok 'kill' popcornctl kill bad
 	ok 'release' popcornctl release bad
 	for kernel in primary good; do
@@ -51,13 +57,45 @@ bad() {
 bad ring 0 'there is garbage in its ring'
 bad ring 1 'there is garbage in its ring'
 bad tail 0 'it says that it has read what was not sent'
-bad mailbox 0 ''
+bad mailbox 0 'its mailbox is damaged'
+bad version 0 'its mailbox has another version'
 bad entry 0 'its entry in the directory is damaged'
-
 for kernel in primary good; do
 	start "$kernel" stop
 	wait_until 120 idle "$kernel"
 done
+
+while read -r how what; do
+	bad "forge-$how" 0 "$what"
+done <<FORGED
+flags it sends messages that make no sense
+layer $LAYER
+hello $LAYER
+room it sends requests that make no sense
+chunk-offset $CHUNK
+chunk-total $CHUNK
+chunk-short $CHUNK
+chunk-stream $CHUNK
+group-name it sends to groups that make no sense
+group-slot $LAYER
+group-text $LAYER
+FORGED
+
+say '-- another protocol'
+echo 7 >/sys/module/popcorn_msg/parameters/protocol
+up bad 1
+wait_until 30 reaches good 2
+id=$(sed -n 's/^peer \([0-9]*\.[0-9]*\) .*/\1/p' $PEERS | tail -n 1)
+wait_until 30 says "kernel ${id%.*} speaks protocols 1 to 1, this one 7 to 7"
+wait_until 30 says "kernel $id has failed: it speaks no protocol that this kernel knows"
+say "ok: $(dmesg | grep "kernel $id has failed" | tail -n 1)"
+is 'what the other one says' \
+	"$(on bad 'dmesg | sed -n "s/.*kernel 0 \(speaks protocols.*\)/\1/p"')" \
+	'speaks protocols 7 to 7, this one 1 to 1'
+is 'whom the primary can reach' "$(sed -n 's/^peer \([0-9]*\)\..* up$/\1/p' $PEERS)" 1
+echo 0 >/sys/module/popcorn_msg/parameters/protocol
+away
+
 sound good
 systemctl reset-failed
 ok 'stop' popcornctl stop good

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# The primary and three kernels send each other a million messages, of both priorities and all
-# sizes, for handlers that sleep and that don't: none is lost, doubled, damaged or out of order, also
+# The primary and three kernels send each other ten million messages, of both priorities, from nothing to a
+# mebibyte, for handlers that sleep and that don't: none is lost, doubled, damaged or out of order, also
 # while the CPU that takes the doorbell goes offline.
 #
 # machine: --cpus 5 --memory 3G
@@ -13,7 +13,9 @@
 . "$(dirname "$0")/kernels.bash"
 . "$(dirname "$0")/messages.bash"
 
-count=${MESSAGES:-21000} # of each of 4 streams from each of 4 kernels to each of 3: 1,008,000
+# On one kind of machine; a million on the other.
+! grep -qw x2apic /proc/cpuinfo || : "${MESSAGES:=21000}"
+count=${MESSAGES:-208400} # of each of 4 streams from each of 4 kernels to each of 3: 10,003,200
 whole_mark
 popcornctl list
 ok 'load the test module' insmod "$(dirname "$0")/modules/popcorn_msgtest.ko"
@@ -71,7 +73,8 @@ for kernel in "${kernels[@]}"; do
 	is "$kernel: streams that ended early" "$(word ended "$(report "$kernel")")" 0
 done
 
-ok 'stop all' popcornctl stop m1 m2 m3
+expect_failed_unit "popcorn@*.service"
+ok "kill all" popcornctl kill m1 m2 m3
 ok 'release all' popcornctl release m1 m2 m3
 is 'who can be reached now' "$(grep -c '^peer.* up' $PEERS || true)" 0
 ok 'unload the test module' rmmod popcorn_msgtest

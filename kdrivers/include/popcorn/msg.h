@@ -2,8 +2,9 @@
 /*
  * popcorn_msg.ko: messages between kernels, for other modules of this kernel.
  *
- * A message goes from one kernel to another, by a priority: what is sent to one kernel by one CPU at
- * one priority arrives in that order, once, or not at all because that kernel ended. Control is
+ * A message goes from one kernel to another, by a priority: what one thread sends to one kernel at
+ * one priority arrives in that order, once, or not at all because that kernel ended. It is also
+ * handled in that order, but that a handler that sleeps may be behind one that does not. Control is
  * handled before bulk and never waits for it.
  */
 #ifndef _POPCORN_MSG_H
@@ -12,8 +13,9 @@
 #include <linux/notifier.h>
 #include <linux/types.h>
 
-/* Bytes of one message. */
+/* Bytes of one message; by popcorn_msg_send(), to a handler that sleeps: of a large one. */
 #define POPCORN_MSG_MAX 3816
+#define POPCORN_MSG_LARGE_MAX (1U << 20)
 
 #define POPCORN_MSG_CONTROL 1
 #define POPCORN_MSG_BULK 2
@@ -21,6 +23,10 @@
 /* Types below are the layer's own, those from TYPES on are nobody's. */
 #define POPCORN_MSG_TYPE_FIRST 16
 #define POPCORN_MSG_TYPES 256
+
+/* Bytes of a group's name, with the NUL; groups that a kernel can have open. */
+#define POPCORN_MSG_GROUP_NAME 16
+#define POPCORN_MSG_GROUPS 64
 
 /*
  * One life of one kernel. A message to {3, 17} never reaches the kernel that has id 3 after a
@@ -36,7 +42,8 @@ struct popcorn_msg {
 	struct popcorn_msg_peer from;
 	u16 type;
 	u16 priority;
-	u32 length; /* of the payload */
+	u32 length;			    /* of the payload */
+	char group[POPCORN_MSG_GROUP_NAME]; /* that it was sent to; empty: to this kernel alone */
 	/* Of a request; @call is 0 if this is none. */
 	u64 call;
 	u32 room; /* bytes that a reply may have */
@@ -46,7 +53,7 @@ struct popcorn_msg {
  * @payload is a private copy that is gone when the handler returns. A request has to be replied to
  * once, now or later (with a copy of @msg); a handler that returns a negative errno has done so with
  * that. One message is handled at a time, unless POPCORN_MSG_SLEEPS: then one of each sender and
- * priority.
+ * priority, and @msg->length may be POPCORN_MSG_LARGE_MAX instead of POPCORN_MSG_MAX.
  *
  * Context: hard interrupt, or a thread that can't be preempted; on PREEMPT_RT a thread. Does not
  * sleep. With POPCORN_MSG_SLEEPS: a workqueue; may sleep, send and call.
@@ -73,6 +80,15 @@ int popcorn_msg_call(struct popcorn_msg_peer to, u32 priority, u16 type, const v
 		     u32 length, void *reply, u32 room, long timeout);
 int popcorn_msg_reply(const struct popcorn_msg *msg, const void *payload, u32 length);
 
+/* Groups: to all kernels that have joined one, by its name. */
+struct popcorn_msg_group;
+struct popcorn_msg_group *popcorn_msg_group_open(const char *name);
+void popcorn_msg_group_close(struct popcorn_msg_group *group);
+void popcorn_msg_group_join(struct popcorn_msg_group *group);
+void popcorn_msg_group_leave(struct popcorn_msg_group *group);
+int popcorn_msg_group_send(struct popcorn_msg_group *group, u32 priority, u16 type,
+			   const void *payload, u32 length, long timeout);
+
 /* Members. */
 #define POPCORN_MSG_JOINED 1 /* messages can be sent and may come; data: struct popcorn_msg_peer */
 #define POPCORN_MSG_GONE 2   /* no handler is called for it any more, but one that sleeps may run */
@@ -81,6 +97,8 @@ struct popcorn_msg_peer popcorn_msg_self(void);
 bool popcorn_msg_next(struct popcorn_msg_peer *peer);
 int popcorn_msg_notifier_register(struct notifier_block *block);
 int popcorn_msg_notifier_unregister(struct notifier_block *block);
+
+#define POPCORN_MSG_CALL_CLASSES 32
 
 /* Statistics of one peer and priority. Counters since this kernel's start, over all its lives. */
 struct popcorn_msg_stats {
@@ -92,6 +110,12 @@ struct popcorn_msg_stats {
 	u64 late;	  /* replies that nobody waited for any more */
 	u32 high_water;	  /* most messages that were found waiting at once */
 	u32 slots;	  /* of the ring that they wait in */
+	u32 credits;	  /* slots that can be sent now; 0 if it can't be reached */
+	/*
+	 * Of priority 0 only: calls that succeeded, at whatever priority, by the time they took: [n] of
+	 * 2^n up to 2^(n+1) - 1 ns, the last one and more.
+	 */
+	u64 calls[POPCORN_MSG_CALL_CLASSES];
 };
 int popcorn_msg_stats(u32 id, u32 priority, struct popcorn_msg_stats *ret);
 

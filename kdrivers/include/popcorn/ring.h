@@ -135,6 +135,13 @@ int popcorn_ring_send(struct popcorn_writer *writer, const struct popcorn_messag
 bool popcorn_ring_want_credit(struct popcorn_writer *writer, __u32 length);
 
 /**
+ * popcorn_ring_credit - slots that can be sent now
+ *
+ * For statistics: others may send meanwhile.
+ */
+__u32 popcorn_ring_credit(struct popcorn_writer *writer);
+
+/**
  * popcorn_ring_peek - the next message, which stays in the ring
  * @message: private copy of its header, checked
  *

@@ -13,7 +13,10 @@
  *	how=ring	overwrites the rings in kernel victim= that are for this one
  *	how=tail	tells kernel victim= that its messages were read before they were sent
  *	how=mailbox	overwrites this kernel's mailbox
+ *	how=version	says that this kernel's mailbox has another version
  *	how=entry	overwrites this kernel's part of its entry in the directory
+ *	how=forge-…	sends kernel victim= a control message that makes no sense: see forged[]. There must be
+ *			no other one under way
  */
 #include <linux/acpi.h>
 #include <linux/delay.h>
@@ -124,6 +127,50 @@ static void disturb(const struct popcorn_directory *directory, struct popcorn_ma
 		popcorn_send_ipi(POPCORN_BELL_APICID(bell), POPCORN_BELL_VECTOR(bell));
 }
 
+/* Flags: 1 a request, 2 a reply, 4 a chunk (id: stream, cookie: total and offset), 8 to a group. */
+#define CHUNK 3816
+#define TOTAL(n) ((u64)(n) << 32)
+static const struct forged {
+	const char *how;
+	struct popcorn_message message;
+	u64 payload[3];
+} forged[] = {
+	{ "forge-flags", { .type = 16, .flags = 3, .id = 1 }, {} },
+	{ "forge-layer", { .type = 15 }, {} },
+	{ "forge-hello", { .type = 0, .length = 24 }, {} },
+	{ "forge-room", { .type = 16, .flags = 1, .id = 1, .cookie = CHUNK + 1 }, {} },
+	{ "forge-chunk-offset", { CHUNK, 17, 4, 0, TOTAL(2 * CHUNK) + CHUNK }, {} },
+	{ "forge-chunk-total", { CHUNK, 17, 4, 0, TOTAL((1 << 20) + 1) }, {} },
+	{ "forge-chunk-short", { CHUNK - 1, 17, 4, 0, TOTAL(2 * CHUNK) }, {} },
+	{ "forge-chunk-stream", { CHUNK, 17, 4, 16, TOTAL(2 * CHUNK) }, {} },
+	{ "forge-group-name", { .type = 16, .flags = 8, .id = ~0ULL, .cookie = ~0ULL }, {} },
+	{ "forge-group-slot", { .type = 2, .length = 24 }, { 64, 'x', 0 } },
+	{ "forge-group-text", { .type = 2, .length = 24 }, { 0, '\n', 0 } },
+};
+
+/* As the next message: what was sent before has been taken. */
+static int forge(struct popcorn_ring *ring)
+{
+	const struct forged *f;
+	struct popcorn_slot *slot;
+	u64 ticket = ring->tail;
+	u32 i;
+
+	for (f = forged; f < forged + ARRAY_SIZE(forged); f++)
+		if (!strcmp(how, f->how))
+			break;
+	if (f == forged + ARRAY_SIZE(forged))
+		return -EINVAL;
+	for (i = popcorn_message_slots(f->message.length); i-- > 1;)
+		ring->slot[(ticket + i) & (ring->slots - 1)].seq =
+			(ticket + i + 1) | POPCORN_SEQ_MORE;
+	slot = &ring->slot[ticket & (ring->slots - 1)];
+	memcpy(slot->bytes, &f->message, sizeof(f->message));
+	memcpy(slot->bytes + sizeof(f->message), f->payload, sizeof(f->payload));
+	smp_store_release(&slot->seq, ticket + 1);
+	return 0;
+}
+
 static int messages(const struct popcorn_head *head)
 {
 	struct popcorn_directory *directory = map(head->directory, sizeof(*directory));
@@ -131,6 +178,7 @@ static int messages(const struct popcorn_head *head)
 	struct popcorn_mailbox_ring *where;
 	struct popcorn_ring *ring;
 	u32 me = head->id, lane;
+	int err;
 
 	if (!directory || victim >= POPCORN_MEMBERS_MAX)
 		return -ENODEV;
@@ -147,9 +195,16 @@ static int messages(const struct popcorn_head *head)
 			memset(ring, 0xa5, where->bytes);
 		if (!strcmp(how, "tail"))
 			WRITE_ONCE(ring->tail, ~0ULL);
+		if (!strncmp(how, "forge-", 6) && lane == POPCORN_LANE_CONTROL) {
+			err = forge(ring);
+			if (err)
+				return err;
+		}
 	}
 	if (!strcmp(how, "mailbox"))
 		memset(ours, 0xa5, sizeof(*ours));
+	if (!strcmp(how, "version"))
+		WRITE_ONCE(ours->version, POPCORN_DIRECTORY_VERSION + 1);
 	if (!strcmp(how, "entry"))
 		memset((u8 *)&directory->entry[me] +
 			       offsetof(struct popcorn_directory_entry, mailbox),
@@ -191,7 +246,7 @@ static int __init misbehave_init(void)
 	else if (!strcmp(how, "storm"))
 		storm(head);
 	else if (!strcmp(how, "ring") || !strcmp(how, "tail") || !strcmp(how, "mailbox") ||
-		 !strcmp(how, "entry"))
+		 !strcmp(how, "entry") || !strcmp(how, "version") || !strncmp(how, "forge-", 6))
 		return messages(head);
 	else
 		return -EINVAL;

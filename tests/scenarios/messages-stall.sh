@@ -1,0 +1,97 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# A kernel whose handler does not go on stalls only who sends to that handler's queue: the same
+# sender's control messages and everything from others go on. Who waits meanwhile gives up by its timeout, by a
+# signal, or in the middle of a large message; afterwards nothing that was sent is missing.
+#
+# machine: --cpus 4 --memory 3G
+# apic: both
+# timeout: 300
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/kernels.bash"
+. "$(dirname "$0")/messages.bash"
+
+BULK=2 ETIMEDOUT=110 EINTR=4
+expect_failed_unit 'popcorn@*.service'
+whole_mark
+popcornctl list
+ok 'load the test module' insmod "$(dirname "$0")/modules/popcorn_msgtest.ko"
+up s1 1
+up s2 1
+for kernel in primary s1 s2; do
+	wait_until 30 reaches "$kernel" 2
+done
+
+flooded() {
+	sed -n 's/^flood 1 sent \([0-9]*\) error \(-*[0-9]*\) .*/\1 \2/p' $TEST/report
+}
+# counter KERNEL ID LANE WORD: of its statistics.
+counter() {
+	on "$1" "cat $PEERS" | sed -n "/^peer $2\\./,/^peer/p" | sed -n "s/^  $3 .*\\b$4 \\([0-9]*\\).*/\\1/p"
+}
+
+slots=$(counter s1 0 bulk of)
+
+say '-- the gate of kernel 1 is closed'
+start s1 "gate $BULK 0"
+fails_with "Connection timed out" bash -c "echo flood 1 $BULK 100000 500 64 >$TEST/run"
+read -r sent error < <(flooded)
+is 'the error of who had a timeout' "$error" -$ETIMEDOUT
+# At the gate, in the queue of the handler, and in the ring.
+is 'messages that were taken' "$sent" $((1 + 256 + slots))
+is 'credits at that priority' "$(counter primary 1 bulk credits)" 0
+[ "$(counter s1 0 bulk stalls)" -ge 1 ] || fail 'the receiver has not counted that it is stalled'
+
+say '-- a signal'
+sh -c "exec echo flood 1 $BULK 100000 600000 64 >$TEST/run" &
+pid=$!
+is_waiting() {
+	grep -q ' [SD] ' <(cut -d ' ' -f 2- "/proc/$pid/stat") &&
+		[ "$(counter primary 1 bulk waits)" -gt "$1" ]
+}
+wait_until 10 is_waiting 1
+kill "$pid"
+wait "$pid" && fail 'who got a signal has sent'
+read -r more error < <(flooded)
+is 'the error of who got a signal' "$error" -$EINTR
+is 'messages of it that were taken' "$more" 0
+
+say '-- all else goes on'
+ok 'control from the same sender' sh -c "echo ping 1 500 64 >$TEST/run"
+start s2 'traffic 1000'
+wait_until 60 idle s2
+sound s2
+is 'streams of another sender that ended early' "$(word ended "$(report s2)")" 0
+is 'received through the gate' "$(word bulk "$(report s1 | grep ^gate)")" 0
+is 'who is at the gate' "$(word waiting "$(report s1)")" 1
+
+say '-- it goes on'
+start s1 "gate $BULK 1"
+through() {
+	[ "$(word bulk "$(report s1 | grep ^gate)")" = "$1" ]
+}
+wait_until 30 through "$sent"
+sound s1
+
+say '-- large messages: the second one is given up in the middle'
+start s1 "gate $BULK 0"
+fails_with "Connection timed out" bash -c "echo flood 1 $BULK 100 1000 1048576 >$TEST/run"
+read -r large error < <(flooded)
+is 'the error of who had a timeout' "$error" -$ETIMEDOUT
+# 275 chunks each; one at the gate, the queue full of the next.
+is 'large messages that were taken' "$large" 1
+start s1 "gate $BULK 1"
+wait_until 30 through $((sent + large))
+ok 'more of them' sh -c "echo flood 1 $BULK 20 60000 1048576 >$TEST/run"
+wait_until 30 through $((sent + large + 20))
+for kernel in primary s1 s2; do
+	sound "$kernel"
+done
+is 'credits at that priority' "$(counter primary 1 bulk credits)" "$slots"
+
+ok 'kill all' popcornctl kill s1 s2
+ok 'release all' popcornctl release s1 s2
+ok 'unload the test module' rmmod popcorn_msgtest
+whole_check
