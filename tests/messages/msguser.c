@@ -1120,6 +1120,8 @@ int main(int argc, char **argv)
 	const char *verb = argc > 1 ? argv[1] : "";
 	uint32_t kernel = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : 0;
 
+	/* Scenarios read what has been said so far. */
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (!strcmp(verb, "serve") && argc == 3)
 		return serve(argv[2]);
 	if (!strcmp(verb, "test") && argc == 3)
