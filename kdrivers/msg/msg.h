@@ -10,6 +10,7 @@
  *	send.c		send, call, reply
  *	group.c		multicast groups
  *	stats.c		debugfs
+ *	user.h		messages between processes: /dev/popcorn-msg
  *	ring.c		the ring; shared with tests in user space
  *
  * Locks, outermost first:
@@ -230,6 +231,7 @@ void peer_ring(struct peer *peer);
 void peer_news(struct peer *peer);
 void peer_fail(struct peer *peer, const char *why);
 void news_to_all(void);
+bool peer_owns(u32 id, u32 generation, u64 start, u64 bytes);
 int member_join_primary(struct popcorn_directory *directory);
 void member_exit_primary(void);
 int member_init(void);
@@ -294,5 +296,13 @@ void group_peer_down(struct peer *peer);
 /* stats.c */
 void stats_init(void);
 void stats_exit(void);
+
+/* user.c, device.c, window.c */
+struct seq_file;
+void user_quiesce(void);
+void user_show(struct seq_file *file);
+int user_init(void);
+void user_exit(void);
+void windows_peer_stopped(u32 id);
 
 #endif /* _POPCORN_MSG_INTERNAL_H */

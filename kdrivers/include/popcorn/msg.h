@@ -23,6 +23,8 @@
 /* Types below are the layer's own, those from TYPES on are nobody's. */
 #define POPCORN_MSG_TYPE_FIRST 16
 #define POPCORN_MSG_TYPES 256
+/* Taken: messages between processes, /dev/popcorn-msg. */
+#define POPCORN_MSG_TYPE_PROCESSES (POPCORN_MSG_TYPES - 1)
 
 /* Bytes of a group's name, with the NUL; groups that a kernel can have open. */
 #define POPCORN_MSG_GROUP_NAME 16
