@@ -31,7 +31,7 @@ is 'verbs: bash' "$(sed -n "s/^\tlocal verbs='\(.*\)'/\1/p" "$bash_completion" |
 is 'verbs: zsh' "$(sed -n "/verbs=(/,/^\t)/s/^\t\t'\([a-z]*\):.*/\1/p" "$zsh_completion" | words)" "$verbs"
 is 'verbs: zsh has the same words of help' \
 	"$(sed -n "/verbs=(/,/^\t)/s/^\t\t'\([a-z]*:.*\)'/\1/p" "$zsh_completion")" \
-	"$(sed -n '/^Verbs:/,/^$/s/^  \([a-z]*\) \(\[\?[A-Z]\+\(\.\.\.\)\?\]\?\)\? *\(.*\)/\1:\4/p' "$work/help" |
+	"$(sed -n '/^Verbs:/,/^$/s/^  \([a-z]*\) \(\[\?[A-Z]\+\(\.\.\.\)\?\]\? \+\)* *\(.*\)/\1:\4/p' "$work/help" |
 		sed 's/ (when no verb is given)//')"
 
 # The options of each verb, as its help has them.
@@ -68,10 +68,14 @@ complete_line() {
 		printf '%s\n' "${COMPREPLY[@]}"
 	) | words
 }
-is 'completion: verbs' "$(complete_line s)" 'show status stop'
+is 'completion: verbs' "$(complete_line s)" 'show stats status stop'
 is 'completion: after an option' "$(complete_line -H host k)" 'kill'
 is 'completion: kernels' "$(complete_line status '')" 'db0 old web.1'
 is 'completion: stop: those that run' "$(complete_line stop '')" 'db0 web.1'
+is 'completion: exec: those that run' "$(complete_line exec '')" 'db0 web.1'
+is 'completion: exec: after options' "$(complete_line exec --quiet d)" 'db0'
+is 'completion: exec: the command is not ours' "$(complete_line exec db0 --)" ''
+is 'completion: ping: options' "$(complete_line ping --s)" '--size'
 is 'completion: release: those that ended' "$(complete_line release '')" 'old'
 is 'completion: options' "$(complete_line boot --re)" '--restart'
 is 'completion: values' "$(complete_line boot db0 --restart '')" 'no on-failure'
