@@ -12,7 +12,7 @@
 #include "top.h"
 
 /* Of a process in /proc/PID/stat: a thread of the kernel. */
-#define PF_KTHREAD 0x00200000UL
+#define PF_KTHREAD 0x00200000U
 
 static FILE *open_file(int proc, const char *name)
 {
@@ -33,8 +33,41 @@ static uint64_t ticks_to_usec(uint64_t ticks)
 	return ticks * 1000000 / (uint64_t)(hz > 0 ? hz : 100);
 }
 
+/*
+ * The next @n numbers of @s, which whatever is no digit separates; how many there were. Not scanf(), which
+ * would be a tenth of the agent.
+ */
+static unsigned read_numbers(const char *s, uint64_t *ret, unsigned n)
+{
+	unsigned i = 0;
+
+	while (i < n && *s) {
+		char *end;
+
+		if (!isdigit((unsigned char)*s)) {
+			s++;
+			continue;
+		}
+		ret[i++] = strtoull(s, &end, 10);
+		s = end;
+	}
+	return i;
+}
+
+/* Whether @line begins with this; then *@ret is what comes after it. */
+static bool begins(const char *line, const char *with, const char **ret)
+{
+	size_t n = strlen(with);
+
+	if (strncmp(line, with, n) != 0)
+		return false;
+	*ret = line + n;
+	return true;
+}
+
 static int read_stat(int proc, struct agent_top *top)
 {
+	enum { USER, NICE, SYSTEM, IDLE, IOWAIT, IRQ, SOFTIRQ, NR };
 	FILE *file = open_file(proc, "stat");
 	char line[1024];
 
@@ -42,20 +75,18 @@ static int read_stat(int proc, struct agent_top *top)
 		return -errno;
 	/* Lines may be longer (intr): their rest is no line that begins with what we look for. */
 	while (fgets(line, sizeof(line), file)) {
-		uint64_t user, nice, system, idle, iowait, irq, softirq;
+		uint64_t t[NR], running;
+		const char *rest;
 
-		/* A blank in a pattern matches none as well: "cpu0" is told apart before. */
-		if (!strncmp(line, "cpu ", 4) &&
-		    sscanf(line + 4,
-			   "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
-			   " %" SCNu64,
-			   &user, &nice, &system, &idle, &iowait, &irq, &softirq) == 7) {
-			top->busy_usec = ticks_to_usec(user + nice + system + irq + softirq);
-			top->idle_usec = ticks_to_usec(idle + iowait);
-		} else if (!strncmp(line, "cpu", 3) && isdigit((unsigned char)line[3])) {
+		if (begins(line, "cpu ", &rest) && read_numbers(rest, t, NR) == NR) {
+			top->busy_usec =
+				ticks_to_usec(t[USER] + t[NICE] + t[SYSTEM] + t[IRQ] + t[SOFTIRQ]);
+			top->idle_usec = ticks_to_usec(t[IDLE] + t[IOWAIT]);
+		} else if (begins(line, "cpu", &rest) && isdigit((unsigned char)*rest)) {
 			top->cpus++;
-		} else {
-			(void)sscanf(line, "procs_running %" SCNu32, &top->running);
+		} else if (begins(line, "procs_running ", &rest) &&
+			   read_numbers(rest, &running, 1) == 1) {
+			top->running = (uint32_t)running;
 		}
 	}
 	fclose(file);
@@ -65,84 +96,87 @@ static int read_stat(int proc, struct agent_top *top)
 static int read_memory(int proc, struct agent_top *top)
 {
 	FILE *file = open_file(proc, "meminfo");
+	const char *rest;
 	char line[256];
 	uint64_t kib;
 
 	if (!file)
 		return -errno;
 	while (fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "MemTotal: %" SCNu64, &kib) == 1)
+		if (begins(line, "MemTotal:", &rest) && read_numbers(rest, &kib, 1) == 1)
 			top->memory_total = kib << 10;
-		else if (sscanf(line, "MemAvailable: %" SCNu64, &kib) == 1)
+		else if (begins(line, "MemAvailable:", &rest) && read_numbers(rest, &kib, 1) == 1)
 			top->memory_available = kib << 10;
 	}
 	fclose(file);
 	return 0;
 }
 
-/* Digits of a number with two behind the point, in hundredths: floating point would be a lot of code. */
-static int read_hundredths(FILE *file, uint32_t *ret)
+/* Of a file with one line. */
+static int read_line(int proc, const char *name, char *line, size_t size)
 {
-	uint32_t whole, rest;
+	int fd = openat(proc, name, O_RDONLY | O_CLOEXEC);
+	ssize_t length = fd < 0 ? -1 : read(fd, line, size - 1);
+	int r = length < 0 ? -errno : 0;
 
-	if (fscanf(file, "%" SCNu32 ".%2" SCNu32 "%*[0-9]", &whole, &rest) < 2)
-		return -EBADMSG;
-	*ret = whole * 100 + rest;
-	return 0;
-}
-
-static int read_load(int proc, struct agent_top *top)
-{
-	FILE *file = open_file(proc, "loadavg");
-	int r = 0;
-
-	if (!file)
-		return -errno;
-	for (int i = 0; i < 3 && r == 0; i++)
-		r = read_hundredths(file, &top->load[i]);
-	fclose(file);
+	if (fd >= 0)
+		close(fd);
+	line[length < 0 ? 0 : length] = '\0';
 	return r;
 }
 
-static int read_uptime(int proc, struct agent_top *top)
+/* Both files have their numbers with two digits behind the point. */
+static int read_load_and_uptime(int proc, struct agent_top *top)
 {
-	FILE *file = open_file(proc, "uptime");
-	uint64_t seconds, hundredths;
-	int n;
+	uint64_t numbers[6];
+	char line[256];
+	int r;
 
-	if (!file)
-		return -errno;
-	n = fscanf(file, "%" SCNu64 ".%2" SCNu64, &seconds, &hundredths);
-	fclose(file);
-	if (n != 2)
+	r = read_line(proc, "loadavg", line, sizeof(line));
+	if (r < 0)
+		return r;
+	if (read_numbers(line, numbers, 6) != 6)
 		return -EBADMSG;
-	top->uptime_usec = seconds * 1000000 + hundredths * 10000;
+	for (int i = 0; i < 3; i++)
+		top->load[i] = (uint32_t)(numbers[2 * i] * 100 + numbers[2 * i + 1]);
+	r = read_line(proc, "uptime", line, sizeof(line));
+	if (r < 0)
+		return r;
+	if (read_numbers(line, numbers, 2) != 2)
+		return -EBADMSG;
+	top->uptime_usec = numbers[0] * 1000000 + numbers[1] * 10000;
 	return 0;
 }
 
+/* Where a field of /proc/PID/stat is, counted from the state, which proc(5) calls (3). */
+enum { FLAGS = 9 - 3, UTIME = 14 - 3, STIME = 15 - 3, RSS = 24 - 3 };
+
 /* Its name may have blanks and brackets in it; the last bracket ends it. */
-static int parse_process(char *line, struct agent_process *ret, unsigned long *flags)
+static int parse_process(char *line, struct agent_process *ret, uint64_t *flags)
 {
-	char *name = strchr(line, '('), *end = strrchr(line, ')');
-	uint64_t user, system;
-	int64_t pages;
-	char state;
+	char *name = strchr(line, '('), *end = strrchr(line, ')'), *field, *rest;
+	uint64_t values[RSS + 1] = { 0 };
+	unsigned n = 0;
 
 	if (!name || !end || end < name)
 		return -EBADMSG;
-	if (sscanf(end + 1,
-		   " %c %*d %*d %*d %*d %*d %lu %*u %*u %*u %*u %" SCNu64 " %" SCNu64
-		   " %*d %*d %*d %*d %*d %*d %*u %*u %" SCNd64,
-		   &state, flags, &user, &system, &pages) != 5)
-		return -EBADMSG;
 	*end = '\0';
-	*ret = (struct agent_process){
-		.usec = ticks_to_usec(user + system),
-		.resident = (uint64_t)(pages > 0 ? pages : 0) * (uint64_t)sysconf(_SC_PAGESIZE),
-		.pid = (uint32_t)strtoul(line, NULL, 10),
-		.state = (unsigned char)state,
-	};
+	*ret = (struct agent_process){ .pid = (uint32_t)strtoul(line, NULL, 10) };
 	strncpy(ret->name, name + 1, sizeof(ret->name) - 1);
+	rest = end + 1;
+	while (n <= RSS && (field = strsep(&rest, " "))) {
+		if (!*field)
+			continue;
+		if (!n)
+			ret->state = (unsigned char)*field;
+		/* Those that may be negative are not among ours. */
+		values[n++] = strtoull(field, NULL, 10);
+	}
+	if (n <= RSS)
+		return -EBADMSG;
+	ret->usec = ticks_to_usec(values[UTIME] + values[STIME]);
+	ret->resident = values[RSS] * (uint64_t)sysconf(_SC_PAGESIZE);
+	*flags = values[FLAGS];
 	return 0;
 }
 
@@ -174,21 +208,14 @@ static int read_processes(int proc, struct agent_top *top, struct agent_process 
 	}
 	while ((entry = readdir(dir))) {
 		struct agent_process process;
-		unsigned long flags;
 		char line[1024], path[32];
-		ssize_t length;
+		uint64_t flags;
 
 		if (!isdigit((unsigned char)entry->d_name[0]) || strlen(entry->d_name) > 16)
 			continue;
 		snprintf(path, sizeof(path), "%.16s/stat", entry->d_name);
-		fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0)
+		if (read_line(proc, path, line, sizeof(line)) < 0)
 			continue;
-		length = read(fd, line, sizeof(line) - 1);
-		close(fd);
-		if (length <= 0)
-			continue;
-		line[length] = '\0';
 		if (parse_process(line, &process, &flags) < 0)
 			continue;
 		if (!(flags & PF_KTHREAD))
@@ -208,8 +235,6 @@ int top_read(int proc, struct agent_top *ret, struct agent_process processes[AGE
 	if (r == 0)
 		r = read_memory(proc, ret);
 	if (r == 0)
-		r = read_load(proc, ret);
-	if (r == 0)
-		r = read_uptime(proc, ret);
+		r = read_load_and_uptime(proc, ret);
 	return r < 0 ? r : read_processes(proc, ret, processes);
 }

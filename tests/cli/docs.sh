@@ -41,7 +41,7 @@ for verb in $verbs; do
 		"$(sed -n '/case \$verb in/,/esac/p' "$bash_completion" |
 			grep -oP "^\t(\w+ \| )*\b$verb\b( \| \w+)*\) options='\K[^']*" | head -n 1 | tr ' ' '\n' | words)" "$own"
 	is "options of $verb: zsh" \
-		"$(sed -n "/^\t$verb)/,/;;/p" "$zsh_completion" | grep -oP -- '--[a-z-]+(?=[\[,}])' | words)" "$own"
+		"$(sed -n "/^\t$verb)/,/;;/p" "$zsh_completion" | grep -oP -- '--[a-z-]+(?=[\[,}=])' | words)" "$own"
 	is "options of $verb: manual" \
 		"$(awk -v verb="$verb" '/^[a-z]+( |$)/ { on = $1 == verb } /^OPTIONS/ { on = 0 } on' "$man/popcornctl.1.rst" |
 			grep -oP '^    (-\w,? ?\w*,? )?(-\w, )?\K--[a-z-]+' | words)" "$own"
@@ -80,7 +80,7 @@ is 'completion: release: those that ended' "$(complete_line release '')" 'old'
 is 'completion: options' "$(complete_line boot --re)" '--restart'
 is 'completion: values' "$(complete_line boot db0 --restart '')" 'no on-failure'
 is 'completion: JSON' "$(complete_line list --json = sh)" 'short'
-is 'completion: after --json=' "$(complete_line --json = short sta)" 'status'
+is 'completion: after --json=' "$(complete_line --json = short stat)" 'stats status'
 mkdir "$work/policies"
 touch "$work/policies/there.conf"
 daemon_stop

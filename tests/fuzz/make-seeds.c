@@ -171,14 +171,14 @@ static void agent(void)
 	struct {
 		struct agent_top top;
 		struct agent_process process[2];
-	} top = {
+	} answer = {
 		.top = { .header = agent_header(AGENT_TOP, 0), .cpus = 2, .listed = 2 },
 		.process = { { .pid = 1, .state = 'S', .name = "init" }, { .pid = 2 } },
 	};
 	struct agent_hello hello = { .header = agent_header(AGENT_HELLO, 0), .release = "1.0" };
 
 	save("fuzz_agent", "exec", exec, (size_t)agent_build_exec(arguments, environment, exec));
-	save("fuzz_agent", "top", &top, sizeof(top));
+	save("fuzz_agent", "top", &answer, sizeof(answer));
 	save("fuzz_agent", "hello", &hello, sizeof(hello));
 	header = agent_header(AGENT_CLOSE, AGENT_STDOUT);
 	save("fuzz_agent", "close", &header, sizeof(header));
