@@ -30,7 +30,7 @@ echo 'the other root' >/new/marker
 /bin/busybox mount -t proc proc /new/proc
 /bin/busybox mount -t devtmpfs devtmpfs /new/dev
 /bin/busybox umount /proc
-exec /bin/busybox switch_root -c /dev/hvc0 /new /bin/sh
+exec /bin/busybox switch_root /new /bin/sh -c 'while :; do sleep 1000; done'
 INIT
 	chmod 755 "$tree/init"
 	(cd "$tree" && find . | busybox cpio -o -H newc) >"$tree.cpio" 2>/dev/null
