@@ -40,6 +40,11 @@ static int __init msg_init(void)
 
 	if (err)
 		return err;
+	err = user_init();
+	if (err) {
+		member_exit();
+		return err;
+	}
 	stats_init();
 	return 0;
 }
@@ -49,6 +54,7 @@ module_init(msg_init);
 static void __exit msg_exit(void)
 {
 	stats_exit();
+	user_exit();
 	member_exit();
 }
 module_exit(msg_exit);

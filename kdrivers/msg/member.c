@@ -182,6 +182,20 @@ static bool is_peers(const struct peer *peer, u64 start, u64 bytes)
 	return !peer->id;
 }
 
+/* As is_peers(), of one life that can be reached. Context: any. */
+bool peer_owns(u32 id, u32 generation, u64 start, u64 bytes)
+{
+	struct peer *peer = peer_of(id);
+	bool owns;
+
+	/* What the primary says stays until a grace period after the state has changed. */
+	rcu_read_lock();
+	owns = peer && smp_load_acquire(&peer->state) == PEER_UP &&
+	       READ_ONCE(peer->generation) == generation && is_peers(peer, start, bytes);
+	rcu_read_unlock();
+	return owns;
+}
+
 /* Takes a copy of what the primary says about a kernel. */
 static int copy_resources(struct peer *peer, const struct popcorn_directory_entry *entry)
 {
@@ -300,6 +314,7 @@ static void forget_peer(struct peer *peer)
 	peer->failed = NULL;
 	peer->generation = 0;
 	peer->state = PEER_NONE;
+	windows_peer_stopped(peer->id);
 }
 
 static void tell_primary(const struct peer *peer)
@@ -740,7 +755,8 @@ void member_exit_primary(void)
 	/* The last ones that ended are taken down, and forgotten. */
 	member_look();
 	flush_work(&member_work);
-	self.joined = false;
+	WRITE_ONCE(self.joined, false);
+	user_quiesce();
 	rx_exit();
 	free_peers();
 	self.used = 0;

@@ -9,6 +9,7 @@
  *	receive.c	the one reader; handlers
  *	send.c		send, call, reply
  *	stats.c		debugfs
+ *	user.h		messages between processes: /dev/popcorn-msg
  *	ring.c		the ring; shared with tests in user space
  *
  * Locks, outermost first:
@@ -170,6 +171,7 @@ void peer_ring(struct peer *peer);
 void peer_news(struct peer *peer);
 void peer_fail(struct peer *peer, const char *why);
 void news_to_all(void);
+bool peer_owns(u32 id, u32 generation, u64 start, u64 bytes);
 int member_join_primary(struct popcorn_directory *directory);
 void member_exit_primary(void);
 int member_init(void);
@@ -209,5 +211,13 @@ void call_reply(struct peer *peer, struct rx *rx, const struct popcorn_message *
 /* stats.c */
 void stats_init(void);
 void stats_exit(void);
+
+/* user.c, device.c, window.c */
+struct seq_file;
+void user_quiesce(void);
+void user_show(struct seq_file *file);
+int user_init(void);
+void user_exit(void);
+void windows_peer_stopped(u32 id);
 
 #endif /* _POPCORN_MSG_INTERNAL_H */

@@ -93,10 +93,18 @@ static int peers_show(struct seq_file *file, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(peers);
 
+static int processes_show(struct seq_file *file, void *unused)
+{
+	user_show(file);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(processes);
+
 void stats_init(void)
 {
 	folder = debugfs_create_dir("popcorn_msg", NULL);
 	debugfs_create_file("peers", 0400, folder, NULL, &peers_fops);
+	debugfs_create_file("processes", 0400, folder, NULL, &processes_fops);
 }
 
 void stats_exit(void)

@@ -6,17 +6,17 @@
 TEST=/sys/kernel/debug/popcorn_msgtest
 PEERS=/sys/kernel/debug/popcorn_msg/peers
 
-# messages_initrd VERSION: an initrd with a shell and the test modules; its path.
+# messages_initrd VERSION: an initrd with a shell, the test modules and msguser; its path.
 messages_initrd() {
 	local tree=/run/messages.$1
 	if [ ! -e "$tree.cpio" ]; then
 		mkdir -p "$tree/bin"
-		cp /bin/busybox "$tree/bin/"
+		cp /bin/busybox "$(dirname "$0")/bin/msguser" "$tree/bin/"
 		cp "$(dirname "$0")/modules/$1"/*.ko "$tree/"
 		cat >"$tree/init" <<'INIT'
 #!/bin/busybox sh
 /bin/busybox --install -s /bin
-mkdir -p /proc /sys /dev
+mkdir -p /proc /sys /dev /run
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev

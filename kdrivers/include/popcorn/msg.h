@@ -21,6 +21,8 @@
 /* Types below are the layer's own, those from TYPES on are nobody's. */
 #define POPCORN_MSG_TYPE_FIRST 16
 #define POPCORN_MSG_TYPES 256
+/* Taken: messages between processes, /dev/popcorn-msg. */
+#define POPCORN_MSG_TYPE_PROCESSES (POPCORN_MSG_TYPES - 1)
 
 /*
  * One life of one kernel. A message to {3, 17} never reaches the kernel that has id 3 after a

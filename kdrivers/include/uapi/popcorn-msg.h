@@ -300,11 +300,13 @@ struct popcorn_msg_counters {
  *	    other side; CREATE: 0 = any endpoint there
  * @window: CREATE: out: its number, to be told to the other side. OPEN: in
  * @bytes:  CREATE: in: whole pages, at most POPCORN_MSG_WINDOW_MAX. OPEN: out
- * @offset: out: for mmap of this descriptor, MAP_SHARED, the whole window or parts of it
+ * @offset: out: for mmap of this descriptor, MAP_SHARED, the whole window or parts of it; CLOSE: in
  *
  * POPCORN_MSG_IOC_WINDOW_CREATE: zeroed pages of this kernel, granted to one other. POPCORN_MSG_IOC_WINDOW_OPEN:
- * -ENOENT, -EPIPE, -EACCES: it was granted to somebody else. POPCORN_MSG_IOC_WINDOW_CLOSE: @window and @peer as in
- * the call that gave it; closing the descriptor does the same for all.
+ * -ENOENT, -EPIPE, -EACCES: it was granted to somebody else; -EPROTO: the other kernel offers memory that is not
+ * its own. POPCORN_MSG_IOC_WINDOW_CLOSE: only @offset, of the call that gave it (numbers of windows made here
+ * and there may be the same); closing the descriptor does the same for all. -ENOSPC: POPCORN_MSG_WINDOWS_MAX.
+ * Both sides must be different kernels (-EINVAL).
  *
  * When the side that has made it closes it, or its kernel ends, the other side's mapping is taken away
  * first: access gets SIGBUS. Its memory is used for something else only after that.
