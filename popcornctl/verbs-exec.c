@@ -29,6 +29,8 @@ enum {
 
 /* No send waits for the command (AGENT_WINDOW): a kernel that takes nothing for so long is not coming back. */
 #define SEND_MS 10000
+/* Until it is known whether the command runs: there is nobody yet whose end would be told. */
+#define START_MS 10000
 /* Ctrl-C, pressed this often within this time, leaves a command that does not obey. */
 #define LEAVE_PRESSES 3
 #define LEAVE_USEC 1000000
@@ -347,6 +349,7 @@ static bool has_output(const struct exec *exec)
 static void run(struct exec *exec)
 {
 	enum { INPUT, OUTPUT, ERRORS, MESSAGES, SIGNAL, GONE, NR };
+	int r;
 
 	while (!exec->failed && !exec->left && (!exec->ended || has_output(exec))) {
 		bool input =
@@ -363,13 +366,16 @@ static void run(struct exec *exec)
 			const struct output *output = &exec->outputs[i];
 
 			/* Always there: a reader of ours who went away is noticed at once. */
-			fds[i].fd = output->gone || exec->arguments->json ? -1 : output->fd;
+			fds[i].fd = exec->started && !output->gone && !exec->arguments->json
+					    ? output->fd
+					    : -1;
 			fds[i].events = output->n > output->done ? POLLOUT : 0;
 		}
 		if (exec->ended)
 			fds[MESSAGES].fd = fds[GONE].fd = -1;
-		if (poll(fds, NR, -1) < 0) {
-			exec->failed = errno == EINTR ? 0 : -errno;
+		r = poll(fds, NR, exec->started ? -1 : START_MS);
+		if (r <= 0) {
+			exec->failed = r == 0 ? -ETIMEDOUT : errno == EINTR ? 0 : -errno;
 			continue;
 		}
 		if (fds[SIGNAL].revents && forward_signal(exec))
@@ -431,6 +437,11 @@ static int explain(struct popcorn *popcorn, const struct exec *exec)
 		}
 		complain(exec->what, "%s could not start the command: %s", exec->name,
 			 strerror(-exec->failed));
+		return EXIT_NO_EXEC;
+	}
+	if (!exec->started && exec->failed == -ETIMEDOUT) {
+		complain(exec->what, "%s did not say within %d s whether it runs", exec->name,
+			 START_MS / 1000);
 		return EXIT_NO_EXEC;
 	}
 	if (exec->failed != -EPIPE) {

@@ -108,6 +108,8 @@ popcornctl exec db0 sh -c 'exec <&-; sleep 0.2; echo end' <"$work/large" >"$work
 is 'exec: a command that closes its input' "$(cat "$work/out")" end
 popcornctl exec db0 yes 2>/dev/null | head -n 1 >/dev/null
 is 'exec: nobody reads any more' "${PIPESTATUS[0]}" 141
+popcornctl exec db0 sh -c 'sleep 0.2; echo x' 2>/dev/null | true
+is 'exec: nobody ever read' "${PIPESTATUS[0]}" 141
 popcornctl exec db0 sh -c 'echo x; sleep 0.1; echo y' >/dev/full 2>"$work/err"
 like 'exec: a full disk' "$(cat "$work/err")" 'writing the output: No space left'
 run popcornctl exec db0 sh -c 'echo $0 $#' "$(head -c 130000 /dev/zero | tr '\0' x)" b
@@ -207,6 +209,12 @@ is 'exec: not root: exit code' $code 125
 is 'exec: not root: said' "$err" 'popcornctl: exec db0: it takes orders only from root of the primary (NotAuthorized)'
 POPCORN_FAKE_KERNEL=2 run popcornctl exec db0 true
 like 'exec: from another kernel' "$err" '\(NotAuthorized\)$'
+
+kill -STOP $agent_pid
+run popcornctl exec db0 true
+is 'exec: an agent that hangs: exit code' $code 125
+is 'exec: an agent that hangs: said' "$err" 'popcornctl: exec db0: no answer within 1000 ms (Failed)'
+kill -CONT $agent_pid
 
 # top
 run popcornctl top --once
