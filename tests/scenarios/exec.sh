@@ -92,6 +92,15 @@ popcornctl exec e1 cat </run/in >/run/out
 ok '1 MiB there and back' cmp /run/in /run/out
 is '1 MiB has its sum there' "$(popcornctl exec e1 sha256sum </run/in)" "$(sha256sum </run/in)"
 is 'the end of what nobody reads' "$(popcornctl exec e1 yes | head -n 1)" y
+callers=()
+for i in 1 2 3 4; do
+	popcornctl exec "e$((i % 2 + 1))" cat </run/in >"/run/out.$i" &
+	callers+=($!)
+done
+for i in 1 2 3 4; do
+	wait "${callers[i - 1]}" || fail "one of four at a time: status $?"
+	ok 'four at a time: 1 MiB there and back' cmp /run/in "/run/out.$i"
+done
 is 'without input' "$(popcornctl exec e1 sh -c 'cat; echo end' </dev/null)" end
 
 say '-- signals'
