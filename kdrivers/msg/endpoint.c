@@ -657,6 +657,7 @@ static int receive_first(struct endpoint *endpoint, struct popcorn_msg_receive *
 
 int endpoint_receive(struct endpoint *endpoint, struct popcorn_msg_receive *args, long timeout)
 {
+	const bool waits = timeout;
 	int err;
 
 	for (;;) {
@@ -667,7 +668,7 @@ int endpoint_receive(struct endpoint *endpoint, struct popcorn_msg_receive *args
 		if (err != -EAGAIN)
 			return err;
 		if (!timeout)
-			return args->timeout_ms ? -ETIMEDOUT : -EAGAIN;
+			return waits ? -ETIMEDOUT : -EAGAIN;
 		timeout = wait_event_interruptible_timeout(endpoint->wait, first_message(endpoint),
 							   timeout);
 		if (timeout < 0)

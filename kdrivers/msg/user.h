@@ -26,6 +26,7 @@
 #include <linux/bitmap.h>
 #include <linux/completion.h>
 #include <linux/fs.h>
+#include <linux/jiffies.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/poll.h>
@@ -201,7 +202,10 @@ int user_stats(struct popcorn_msg_counters *args);
 
 static inline long user_timeout(u32 ms)
 {
-	return ms == POPCORN_MSG_FOREVER ? MAX_SCHEDULE_TIMEOUT : (long)msecs_to_jiffies(ms);
+	if (ms == POPCORN_MSG_FOREVER)
+		return MAX_SCHEDULE_TIMEOUT;
+	/* A part of the present jiffy is over already. */
+	return ms ? (long)msecs_to_jiffies(ms) + 1 : 0;
 }
 
 /* For debugfs, and for tests that nothing is left. */

@@ -51,8 +51,9 @@ static bool check(bool good, const char *format, ...)
 
 static bool is(intmax_t seen, intmax_t expected, const char *what)
 {
-	return check(seen == expected, "%s: %jd%s%s", what, seen,
-		     seen == expected ? "" : ", expected ", seen == expected ? "" : "another");
+	if (seen == expected)
+		return check(true, "%s: %jd", what, seen);
+	return check(false, "%s: %jd, expected %jd", what, seen, expected);
 }
 
 static void die(const char *what, int r) __attribute__((noreturn));
@@ -151,18 +152,20 @@ struct report {
 
 #define SENDERS 64
 static struct {
-	uint64_t endpoint, sequence;
+	struct popcorn_msg_addr addr;
+	uint64_t sequence;
 } senders[SENDERS];
 
 /* What one sender sends comes in order. */
-static bool in_order(uint64_t endpoint, uint64_t sequence)
+static bool in_order(const struct popcorn_msg_addr *from, uint64_t sequence)
 {
 	for (size_t i = 0; i < SENDERS; i++) {
-		if (senders[i].endpoint && senders[i].endpoint != endpoint)
-			continue;
-		bool good = senders[i].endpoint != endpoint || sequence > senders[i].sequence;
+		bool same = !memcmp(&senders[i].addr, from, sizeof(*from));
+		bool good = !same || sequence > senders[i].sequence;
 
-		senders[i].endpoint = endpoint;
+		if (!same && senders[i].addr.endpoint)
+			continue;
+		senders[i].addr = *from;
 		senders[i].sequence = sequence;
 		return good;
 	}
@@ -180,7 +183,7 @@ static void take(const struct popcorn_received *received, size_t length, struct 
 	report->lost += received->lost;
 	report->groups += received->flags & POPCORN_MSG_IS_GROUP ? 1 : 0;
 	if (!sound(buffer, length, &sequence) ||
-	    (length >= sizeof(struct head) && !in_order(received->from.endpoint, sequence)))
+	    (length >= sizeof(struct head) && !in_order(&received->from, sequence)))
 		report->errors++;
 }
 
@@ -489,7 +492,7 @@ static void test_full(struct popcorn_endpoint *endpoint, const struct popcorn_ms
 	is(ask(endpoint, server, OP_PAUSE, 5000, NULL, 0, LONG, NULL), 0, "the server pauses");
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		for (sent = 0; sent < 20000; sent++) {
-			fill(buffer, sizes[i], 100 * i + sent + 1);
+			fill(buffer, sizes[i], 1000 + 100 * i + sent);
 			r = popcorn_endpoint_send(endpoint, server, buffer, sizes[i], 0, 0);
 			if (r < 0)
 				break;
@@ -507,7 +510,7 @@ static void test_full(struct popcorn_endpoint *endpoint, const struct popcorn_ms
 	begin = now_ms();
 	is(popcorn_endpoint_send(endpoint, server, buffer, 10000, 0, 300), -ETIMEDOUT,
 	   "a send that waits 300 ms");
-	check(now_ms() - begin >= 290 && now_ms() - begin < 3000, "it took %ju ms",
+	check(now_ms() - begin >= 250 && now_ms() - begin < 3000, "it took %ju ms",
 	      (uintmax_t)(now_ms() - begin));
 	alarm_ms(200);
 	is(popcorn_endpoint_send(endpoint, server, buffer, 10000, 0, LONG), -EINTR,
@@ -536,7 +539,7 @@ static void test_receive(struct popcorn_endpoint *endpoint, const struct popcorn
 	begin = now_ms();
 	is(popcorn_endpoint_receive(endpoint, buffer, 10, 100, NULL, NULL), -ETIMEDOUT,
 	   "receive for 100 ms");
-	check(now_ms() - begin >= 95, "it took %ju ms", (uintmax_t)(now_ms() - begin));
+	check(now_ms() - begin >= 80, "it took %ju ms", (uintmax_t)(now_ms() - begin));
 	alarm_ms(100);
 	is(popcorn_endpoint_receive(endpoint, buffer, 10, POPCORN_MSG_FOREVER, NULL, NULL), -EINTR,
 	   "receive, and a signal");
@@ -762,7 +765,7 @@ static void test_members(struct popcorn_endpoint *endpoint, uint32_t kernel, uin
 	for (uint32_t i = 0; i < 3; i++) {
 		int r = popcorn_endpoint_counters(endpoint, kernel, i, &counters);
 
-		check(!r && counters.sent && counters.received && counters.slots,
+		check(!r && counters.sent && (i == 2 || counters.received) && counters.slots,
 		      "counters of priority %u: %d, sent %ju received %ju", i, r,
 		      (uintmax_t)counters.sent, (uintmax_t)counters.received);
 	}
@@ -782,7 +785,11 @@ static void test_replies(struct popcorn_endpoint *endpoint)
 	for (uint32_t i = 0; i < 3; i++)
 		if (!fork()) {
 			uint32_t reply = 0;
-			ssize_t n = ask(endpoint, &addr, 100, i, &reply, sizeof(reply), LONG, NULL);
+			ssize_t n;
+
+			/* It is closed when no process has it any more. */
+			popcorn_endpoint_close(replier);
+			n = ask(endpoint, &addr, 100, i, &reply, sizeof(reply), LONG, NULL);
 
 			_exit(i == 2 ? n != -EPIPE : n != sizeof(reply) || reply != i + 7);
 		}

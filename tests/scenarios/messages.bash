@@ -5,6 +5,8 @@
 
 TEST=/sys/kernel/debug/popcorn_msgtest
 PEERS=/sys/kernel/debug/popcorn_msg/peers
+PROCESSES=/sys/kernel/debug/popcorn_msg/processes
+NOTHING='endpoints 0 messages 0 bytes 0 requests 0 calls 0 windows 0 bytes 0 openings 0 revoking 0'
 
 # messages_initrd VERSION: an initrd with a shell, the test modules and msguser; its path.
 messages_initrd() {
@@ -79,4 +81,31 @@ sound() {
 	text=$(report "$1")
 	say "$1: $(head -n 1 <<<"$text")"
 	[ "$(word errors "$text")" = 0 ] || fail "$1: $(sed -n 's/^first error: //p' <<<"$text")"
+}
+
+# nothing_left KERNEL: no process of it has anything of the device.
+nothing_left() {
+	[ "$(on "$1" "cat $PROCESSES")" = "$NOTHING" ]
+}
+
+# serve KERNEL NAME: a server in the background.
+serve() {
+	on "$1" "msguser serve $2 >/run/serve.$2 2>&1 & echo started" | grep -q started
+}
+
+# tested OUTPUT-FILE: says how a test program's run went.
+tested() {
+	grep '^not ok' "$1" && fail "see above: $(tail -n 1 "$1")"
+	say "ok: $(tail -n 1 "$1")"
+}
+
+# signal KERNEL SIGNAL: to all of these programs there.
+signal() {
+	on "$1" "{ pkill -$2 -x msguser || killall -$2 msguser; } 2>/dev/null; echo" >/dev/null
+}
+
+# stop_servers KERNEL
+stop_servers() {
+	signal "$1" KILL
+	wait_until 30 nothing_left "$1"
 }
