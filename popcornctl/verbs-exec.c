@@ -42,8 +42,8 @@ struct output {
 	bool gone; /* its reader here, or --json has had enough */
 	uint8_t *buffer;
 	size_t size, n, done;
-	uint32_t credit; /* bytes used up that were not told yet */
-	uint32_t window; /* bytes that may still come */
+	uint32_t credit; /* what was used up and not told yet */
+	uint32_t window; /* what may still come */
 	bool truncated;
 };
 
@@ -146,11 +146,13 @@ static void take_data(struct exec *exec, const struct agent_message *message)
 {
 	struct output *output = &exec->outputs[message->stream];
 
-	if (message->stream == AGENT_STDIN || message->length > output->window) {
+	if (message->stream == AGENT_STDIN ||
+	    message->length + AGENT_MESSAGE_COST > output->window) {
 		exec->failed = -EBADMSG;
 		return;
 	}
-	output->window -= (uint32_t)message->length;
+	output->window -= (uint32_t)message->length + AGENT_MESSAGE_COST;
+	output->credit += AGENT_MESSAGE_COST;
 	if (output->gone)
 		return;
 	if (exec->arguments->json && output->n + message->length > JSON_OUTPUT_MAX) {
@@ -277,8 +279,7 @@ static void send_input(struct exec *exec)
 		struct agent_header header;
 		uint8_t data[AGENT_DATA_MAX];
 	} message;
-	size_t room = exec->input_window < AGENT_DATA_MAX ? exec->input_window : AGENT_DATA_MAX;
-	ssize_t n = read(STDIN_FILENO, message.data, room);
+	ssize_t n = read(STDIN_FILENO, message.data, agent_room(exec->input_window));
 
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
@@ -290,7 +291,7 @@ static void send_input(struct exec *exec)
 	}
 	message.header = agent_header(AGENT_DATA, AGENT_STDIN);
 	send_message(exec, &message, sizeof(message.header) + (size_t)n, POPCORN_MSG_SEND_BULK);
-	exec->input_window -= (uint32_t)n;
+	exec->input_window -= (uint32_t)n + AGENT_MESSAGE_COST;
 }
 
 /*
@@ -352,8 +353,8 @@ static void run(struct exec *exec)
 	int r;
 
 	while (!exec->failed && !exec->left && (!exec->ended || has_output(exec))) {
-		bool input =
-			exec->started && exec->input_open && exec->input_window && !exec->ended;
+		bool input = exec->started && exec->input_open && agent_room(exec->input_window) &&
+			     !exec->ended;
 		struct pollfd fds[NR] = {
 			[INPUT] = { .fd = input ? STDIN_FILENO : -1, .events = POLLIN },
 			[MESSAGES] = { .fd = popcorn_endpoint_get_fd(exec->endpoint),

@@ -332,6 +332,6 @@ no_endpoints:
 void user_exit(void)
 {
 	misc_deregister(&user_device);
-	endpoints_exit();
 	windows_exit();
+	endpoints_exit();
 }

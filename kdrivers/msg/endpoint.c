@@ -294,8 +294,10 @@ static int take_piece(struct endpoint *endpoint, const struct popcorn_msg *msg,
 	struct chunk *chunk;
 	int err;
 
+	/* All but the last one are of the same length: so a message has not too many of them. */
 	if (packet->total > POPCORN_MSG_SEND_MAX || packet->offset > packet->total ||
-	    length > packet->total - packet->offset || (!length && packet->total))
+	    length != min_t(u32, packet->total - packet->offset, PACKET_DATA_MAX) ||
+	    (!length && packet->total))
 		return -EPROTO;
 	err = place_piece(endpoint, msg, packet, &message);
 	if (err)

@@ -14,7 +14,9 @@
 #include <linux/hashtable.h>
 #include <linux/io.h>
 #include <linux/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/wait_bit.h>
 #include <popcorn/compat.h>
 
 #include "msg.h"
@@ -90,40 +92,40 @@ static void put_window(struct window *window)
 	}
 }
 
-static void free_pages_of(struct window *window)
+static void free_ranges(struct window_range *ranges, u32 nr_ranges)
 {
 	u32 i;
 
-	for (i = 0; i < window->nr_ranges; i++)
-		__free_pages(pfn_to_page(window->ranges[i].pfn), ilog2(window->ranges[i].pages));
-	atomic_long_sub(window->bytes, &user_count.window_bytes);
+	for (i = 0; i < nr_ranges; i++)
+		__free_pages(pfn_to_page(ranges[i].pfn), ilog2(ranges[i].pages));
 }
 
-static int alloc_pages_of(struct window *window)
+/* Zeroed pages, in pieces as large as there are. */
+static struct window_range *alloc_ranges(u32 pages, u32 *ret_nr_ranges)
 {
-	const u32 pages = window->bytes >> PAGE_SHIFT;
-	u32 order = ORDER_MAX, have = 0;
+	struct window_range *ranges = kvcalloc(pages, sizeof(*ranges), GFP_KERNEL_ACCOUNT);
+	u32 order = ORDER_MAX, have = 0, n = 0;
 	struct page *page;
-	gfp_t gfp;
 
-	window->ranges = kvcalloc(pages, sizeof(*window->ranges), GFP_KERNEL_ACCOUNT);
-	if (!window->ranges)
-		return -ENOMEM;
-	while (have < pages) {
+	while (ranges && have < pages) {
 		order = min_t(u32, order, ilog2(pages - have));
-		gfp = GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN | (order ? __GFP_NORETRY : 0);
-		page = alloc_pages(gfp, order);
-		if (!page && !order)
-			return -ENOMEM;
-		if (!page) {
-			order--;
-			continue;
+		page = alloc_pages(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN |
+					   (order ? __GFP_NORETRY : 0),
+				   order);
+		if (page) {
+			ranges[n++] = (struct window_range){ page_to_pfn(page), have, 1U << order };
+			have += 1U << order;
 		}
-		window->ranges[window->nr_ranges++] =
-			(struct window_range){ page_to_pfn(page), have, 1U << order, NULL };
-		have += 1U << order;
+		if ((!page && !order) || fatal_signal_pending(current)) {
+			free_ranges(ranges, n);
+			kvfree(ranges);
+			return NULL;
+		}
+		if (!page)
+			order--;
 	}
-	return 0;
+	*ret_nr_ranges = n;
+	return ranges;
 }
 
 /* Nobody here reaches it any more. Context: windows_lock. */
@@ -147,9 +149,11 @@ static void take_away(struct window *window)
 /* Pages of a window that the other side can't reach any more. */
 static void window_over(struct window *window)
 {
-	free_pages_of(window);
-	atomic_dec(&user_count.revoking);
+	free_ranges(window->ranges, window->nr_ranges);
+	atomic_long_sub(window->bytes, &user_count.window_bytes);
 	put_window(window);
+	if (atomic_dec_and_test(&user_count.revoking))
+		wake_up_var(&user_count.revoking);
 }
 
 /* Whether that life of the peer may still write. Context: windows_lock; see windows_peer_stopped(). */
@@ -283,31 +287,20 @@ static int reserve(u64 bytes)
 	return -ENOMEM;
 }
 
-int window_create(struct endpoint *endpoint, struct file *file, struct popcorn_msg_window *args)
+/* Enters a window whose pages are there. Context: windows_lock. */
+static int add_window(struct endpoint *endpoint, struct file *file, struct popcorn_msg_window *args,
+		      struct window_range *ranges, u32 nr_ranges)
 {
 	struct window *window;
-	int err;
 
-	if (!valid_bytes(args->bytes) || args->window)
-		return -EINVAL;
-	err = check_args(args) ?: reserve(args->bytes);
-	if (err)
-		return err;
-	mutex_lock(&windows_lock);
-	window = window_number < U32_MAX ? new_window(endpoint, file, &args->peer, true)
-					 : ERR_PTR(-ENOSPC);
-	if (IS_ERR(window)) {
-		err = PTR_ERR(window);
-		atomic_long_sub(args->bytes, &user_count.window_bytes);
-		goto unlock;
-	}
+	if (window_number == U32_MAX)
+		return -ENOSPC;
+	window = new_window(endpoint, file, &args->peer, true);
+	if (IS_ERR(window))
+		return PTR_ERR(window);
 	window->bytes = args->bytes;
-	err = alloc_pages_of(window);
-	if (err) {
-		free_pages_of(window);
-		end_window(endpoint, window);
-		goto unlock;
-	}
+	window->ranges = ranges;
+	window->nr_ranges = nr_ranges;
 	window->number = ++window_number;
 	window->ready = true;
 	spin_lock_irq(&owned_lock);
@@ -315,8 +308,33 @@ int window_create(struct endpoint *endpoint, struct file *file, struct popcorn_m
 	spin_unlock_irq(&owned_lock);
 	args->window = window->number;
 	args->offset = window->offset;
-unlock:
+	return 0;
+}
+
+int window_create(struct endpoint *endpoint, struct file *file, struct popcorn_msg_window *args)
+{
+	struct window_range *ranges;
+	u32 nr_ranges;
+	int err;
+
+	if (!valid_bytes(args->bytes) || args->window)
+		return -EINVAL;
+	err = check_args(args) ?: reserve(args->bytes);
+	if (err)
+		return err;
+	ranges = alloc_ranges(args->bytes >> PAGE_SHIFT, &nr_ranges);
+	if (!ranges) {
+		atomic_long_sub(args->bytes, &user_count.window_bytes);
+		return fatal_signal_pending(current) ? -EINTR : -ENOMEM;
+	}
+	mutex_lock(&windows_lock);
+	err = add_window(endpoint, file, args, ranges, nr_ranges);
 	mutex_unlock(&windows_lock);
+	if (err) {
+		free_ranges(ranges, nr_ranges);
+		kvfree(ranges);
+		atomic_long_sub(args->bytes, &user_count.window_bytes);
+	}
 	return err;
 }
 
@@ -697,7 +715,9 @@ int windows_init(void)
 	return window_wq ? 0 : -ENOMEM;
 }
 
+/* No descriptor is open; what can't be asked of others any more ends by itself. */
 void windows_exit(void)
 {
+	wait_var_event(&user_count.revoking, !atomic_read(&user_count.revoking));
 	destroy_workqueue(window_wq);
 }

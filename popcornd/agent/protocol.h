@@ -19,10 +19,13 @@
 #define AGENT_EXEC_MAX (128U << 10)
 #define AGENT_DATA_MAX (32U << 10)
 /*
- * Bytes of a stream that may be under way: sent, and not yet acknowledged by a CREDIT. All streams
- * together are less than what waits in an endpoint (POPCORN_MSG_QUEUE_MAX): no send waits for them.
+ * What of a stream may be under way: sent, and not yet acknowledged by a CREDIT. A message costs its bytes, which
+ * are acknowledged when they have been used up, and AGENT_MESSAGE_COST, which is when it has been received: as the
+ * driver counts what waits in an endpoint. All streams together are less than that may be (POPCORN_MSG_QUEUE_MAX), so
+ * that no send waits for its receiver, not even of single bytes.
  */
 #define AGENT_WINDOW (256U << 10)
+#define AGENT_MESSAGE_COST 256U
 #define AGENT_ARGUMENTS_MAX 4096U
 #define AGENT_ENVIRONMENT_MAX 64U
 /* Sessions of one kernel at a time. */
@@ -45,7 +48,7 @@ enum agent_type {
 
 	/* Both ways. */
 	AGENT_DATA,   /* of a stream: bytes behind the header */
-	AGENT_CREDIT, /* of a stream: so many bytes have been used up */
+	AGENT_CREDIT, /* of a stream: so much of its window is free again */
 	AGENT_CLOSE,  /* of a stream: its writer sends no more, or its reader wants no more */
 	AGENT_HOLD, /* a request that is never replied to: its caller learns that the other has gone */
 
@@ -176,6 +179,15 @@ void agent_command_done(struct agent_command *command);
 int agent_parse_hello(const void *data, size_t length, struct agent_hello *ret);
 int agent_parse_top(const void *data, size_t length, struct agent_top *ret,
 		    struct agent_process processes[AGENT_PROCESSES_MAX]);
+
+/* How many bytes of a stream can be sent now. */
+static inline uint32_t agent_room(uint32_t window)
+{
+	if (window <= AGENT_MESSAGE_COST)
+		return 0;
+	window -= AGENT_MESSAGE_COST;
+	return window < AGENT_DATA_MAX ? window : AGENT_DATA_MAX;
+}
 
 struct agent_header agent_header(enum agent_type type, enum agent_stream stream);
 struct agent_number agent_number(enum agent_type type, enum agent_stream stream, uint32_t number);

@@ -32,7 +32,7 @@
 
 struct stream {
 	int fd;		 /* our end of the pipe; -1: closed */
-	uint32_t window; /* stdin: bytes taken and not yet credited; else: that may be sent */
+	uint32_t window; /* stdin: what was taken and not yet credited; else: what may be sent */
 };
 
 struct session {
@@ -211,7 +211,7 @@ static void take_data(struct session *s, const struct agent_message *message)
 	struct stream *input = &s->streams[AGENT_STDIN];
 
 	if (message->stream != AGENT_STDIN || s->input_ended ||
-	    message->length > AGENT_WINDOW - input->window) {
+	    message->length + AGENT_MESSAGE_COST > AGENT_WINDOW - input->window) {
 		s->failed = -EBADMSG;
 		return;
 	}
@@ -225,7 +225,7 @@ static void take_data(struct session *s, const struct agent_message *message)
 	}
 	memcpy(s->input + s->n_input, message->data, message->length);
 	s->n_input += message->length;
-	input->window += (uint32_t)message->length;
+	input->window += (uint32_t)message->length + AGENT_MESSAGE_COST;
 }
 
 static void take_credit(struct session *s, const struct agent_message *message)
@@ -328,8 +328,7 @@ static bool read_output(struct session *s, enum agent_stream stream)
 		uint8_t data[AGENT_DATA_MAX];
 	} message;
 	struct stream *output = &s->streams[stream];
-	size_t room = output->window < AGENT_DATA_MAX ? output->window : AGENT_DATA_MAX;
-	ssize_t n = read(output->fd, message.data, room);
+	ssize_t n = read(output->fd, message.data, agent_room(output->window));
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
@@ -340,7 +339,7 @@ static bool read_output(struct session *s, enum agent_stream stream)
 	}
 	message.header = agent_header(AGENT_DATA, stream);
 	send_message(s, &message, sizeof(message.header) + (size_t)n);
-	output->window -= (uint32_t)n;
+	output->window -= (uint32_t)n + AGENT_MESSAGE_COST;
 	return true;
 }
 
@@ -390,7 +389,7 @@ static void run(struct session *s)
 			bool input = i == AGENT_STDIN;
 
 			/* Input that has no reader any more is noticed without anything to write. */
-			fds[i].fd = input || stream->window ? stream->fd : -1;
+			fds[i].fd = input || agent_room(stream->window) ? stream->fd : -1;
 			fds[i].events = input ? (s->n_input ? POLLOUT : 0) : POLLIN;
 		}
 		if (s->failed) {

@@ -122,25 +122,32 @@ interface "$source_root/popcornd/org.popcornlinux.Popcorn1.xml" >"$work/should"
 ok 'the pretended popcornd is like the XML' diff <(sort "$work/should") <(sort "$work/is")
 
 # The library.
-header=$source_root/libpopcorn/libpopcorn.h
+header=$source_root/libpopcorn/libpopcorn.h msg_header=$source_root/libpopcorn/libpopcorn-msg.h
 symbols=$(sed -n 's/^\t\(popcorn_[a-z_]*\);$/\1/p' "$source_root/libpopcorn/libpopcorn.map" | words)
 is 'symbols: exported by the library' \
 	"$(nm -D --defined-only "$LIBPOPCORN_SO" | sed -n 's/.* T \([a-z_]*\)@@LIBPOPCORN_[0-9]*$/\1/p' | words)" "$symbols"
 is 'symbols: nothing else is exported' \
 	"$(nm -D --defined-only "$LIBPOPCORN_SO" | grep -vc ' T popcorn_\| A LIBPOPCORN_')" 0
 is 'symbols: header' \
-	"$(tr '\n' ' ' <"$header" | grep -oP '_popcorn_public_(?! __attr| *#)[^;]*?\b\Kpopcorn_[a-z_]+(?=\()' | words)" "$symbols"
-is 'symbols: manual' "$(grep -oP '^    [a-z].*?\bpopcorn_[a-z_]+(?=\([^()]*[,)])' "$man/libpopcorn.3.rst" |
-	grep -v '^      ' | grep -o 'popcorn_[a-z_]*$' | words)" "$symbols"
+	"$(cat "$header" "$msg_header" | tr '\n' ' ' | grep -oP '_popcorn_public_(?! __attr| *#)[^;]*?\b\Kpopcorn_[a-z_]+(?=\()' | words)" "$symbols"
+is 'symbols: manual' "$(grep -oP '^    [a-z].*?\bpopcorn_[a-z_]+(?=\([^()]*[,)])' "$man/libpopcorn.3.rst" "$man/libpopcorn-msg.3.rst" |
+	sed 's/^[^:]*://' | grep -v '^      ' | grep -o 'popcorn_[a-z_]*$' | words)" "$symbols"
 for standard in c99 c11; do
 	ok "header: alone as $standard" gcc -std=$standard -pedantic -Wall -Wextra -Werror -fsyntax-only -x c "$header"
+	ok "header of messages: alone as $standard" gcc -std=$standard -pedantic -Wall -Wextra -Werror \
+		-D_DEFAULT_SOURCE -I"$source_root/kdrivers/include/uapi" -fsyntax-only -x c "$msg_header"
 done
 for standard in c++11 c++17; do
 	ok "header: alone as $standard" g++ -std=$standard -pedantic -Wall -Wextra -Werror -fsyntax-only -x c++ \
 		-include "$header" /dev/null
+	ok "header of messages: alone as $standard" g++ -std=$standard -pedantic -Wall -Wextra -Werror -fsyntax-only \
+		-I"$source_root/kdrivers/include/uapi" -x c++ -include "$msg_header" /dev/null
 done
 sed -n '/#include <libpopcorn.h>/,/^    }$/s/^    //p' "$man/libpopcorn.3.rst" | sed -n '/^#include <stdio/,$p' >"$work/example.c"
 ok 'the example in the manual compiles' gcc -Wall -Wextra -Werror -include "$header" -fsyntax-only "$work/example.c"
+sed -n '/#include <libpopcorn-msg.h>/,/^    }$/s/^    //p' "$man/libpopcorn-msg.3.rst" >"$work/example-msg.c"
+ok 'the example for messages compiles' gcc -Wall -Wextra -Werror -I"$source_root/libpopcorn" \
+	-I"$source_root/kdrivers/include/uapi" -fsyntax-only "$work/example-msg.c"
 
 # The rest of the manual.
 sed -n 's/^POPCORN_ERROR([A-Z0-9_]*,[[:space:]]*"\([^"]*\)",[[:space:]]*[A-Z0-9]*,[[:space:]]*\([0-9]*\), .*/\1 (\2)/p' \

@@ -102,6 +102,8 @@ popcornctl exec db0 cat <"$work/large" | { sleep 0.5; cat; } >"$work/copy"
 ok 'exec: a reader that is slow' cmp "$work/large" "$work/copy"
 popcornctl exec db0 sh -c 'sleep 0.5; cat' <"$work/large" >"$work/copy"
 ok 'exec: a command that reads late' cmp "$work/large" "$work/copy"
+is 'exec: single bytes' "$(popcornctl exec db0 dd if=/dev/zero bs=1 count=20000 2>/dev/null | { sleep 0.5; wc -c; })" 20000
+is 'exec: single bytes there' "$(dd if=/dev/zero bs=1 count=20000 2>/dev/null | popcornctl exec db0 sh -c 'sleep 0.5; wc -c')" 20000
 popcornctl exec db0 true <"$work/large"
 is 'exec: a command that reads nothing' $? 0
 popcornctl exec db0 sh -c 'exec <&-; sleep 0.2; echo end' <"$work/large" >"$work/out"

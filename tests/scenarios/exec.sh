@@ -92,6 +92,7 @@ popcornctl exec e1 cat </run/in >/run/out
 ok '1 MiB there and back' cmp /run/in /run/out
 is '1 MiB has its sum there' "$(popcornctl exec e1 sha256sum </run/in)" "$(sha256sum </run/in)"
 is 'the end of what nobody reads' "$(popcornctl exec e1 yes | head -n 1)" y
+is 'single bytes' "$(popcornctl exec e1 dd if=/dev/zero bs=1 count=5000 2>/dev/null | wc -c)" 5000
 callers=()
 for i in 1 2 3 4; do
 	popcornctl exec "e$((i % 2 + 1))" cat </run/in >"/run/out.$i" &

@@ -57,13 +57,14 @@ for how in close again exit; do
 	wait_until 30 nothing_left primary
 done
 msguser own 1 stay >/run/own &
+owner=$!
 wait_until 60 grep -q counted /run/own
 on w2 'msguser steal 0 1 60' >/run/steal
 grep -q 'EACCES' /run/steal || fail "$(cat /run/steal)"
 ! grep -q 'opened' /run/steal || fail "$(cat /run/steal)"
 say "ok: for w2 it is: $(grep EACCES /run/steal)"
-kill -9 $!
-wait $! || true
+kill -9 $owner
+wait $owner || true
 wait_until 30 counted w1 'count: ended by BUS'
 wait_until 30 nothing_left primary
 say 'ok: a kill: the other side got SIGBUS, and nothing is left'
@@ -72,10 +73,11 @@ stop_servers w1
 say '-- the side that has opened it dies'
 counts w2
 msguser own 2 stay >/run/own &
+owner=$!
 wait_until 60 grep -q counted /run/own
 ok 'kill w2' popcornctl kill w2
-kill $!
-wait $! || true
+kill $owner
+wait $owner || true
 wait_until 30 nothing_left primary
 ok 'release w2' popcornctl release w2
 say 'ok: nothing is left'

@@ -12,13 +12,15 @@
  *
  *  -ENOTCONN  no kernel of that id can be reached (it never joined, or not yet)
  *  -EPIPE     that life of the kernel, or that endpoint, is gone, or went while we waited
- *  -EAGAIN    would have to wait, and may not (O_NONBLOCK, or @timeout_ms 0)
- *  -ETIMEDOUT waited @timeout_ms in vain; of a call: it may be answered for nobody yet
+ *  -EAGAIN    would have to wait, and may not (@timeout_ms 0; SEND and RECEIVE: O_NONBLOCK)
+ *  -ETIMEDOUT waited @timeout_ms in vain; of a call: it may be answered for nobody yet. Or the other
+ *	       kernel itself has not answered for ten seconds, whatever @timeout_ms
  *  -EINTR     a signal, before anything was done; of a call: as -ETIMEDOUT
  *  -EMSGSIZE  longer than the limit; RECEIVE: than @room, and @length says how long it is
  *  -ENOENT    nobody has that service name there; no such request, group or window
  *  -EEXIST    an endpoint of this kernel has that service name
- *  -ENOBUFS   the receiver holds as much as it may for one endpoint, and it was not a SEND
+ *  -ENOBUFS   all endpoints of that kernel together hold as much as they may
+ *  -EPROTO    the other kernel has answered what makes no sense
  *  -ESHUTDOWN this kernel has not joined, or is ending
  *
  * poll: POLLIN: RECEIVE would not wait. POLLOUT: always. POLLPRI: MEMBERS has changed since it was last called
@@ -40,11 +42,11 @@
 #define POPCORN_MSG_SEND_MAX (1U << 20)
 #define POPCORN_MSG_CALL_MAX 3072
 /*
- * Bytes that wait in one endpoint. A sender whose message does not fit waits until the receiver has
- * made room: other endpoints of that kernel notice nothing.
+ * Bytes that wait in one endpoint; each message counts some more. A sender or caller whose message does
+ * not fit waits until the receiver has made room: other endpoints of that kernel notice nothing.
  */
 #define POPCORN_MSG_QUEUE_MAX (2U << 20)
-/* Requests that an endpoint has received and not replied to. */
+/* Requests that wait in an endpoint, or were received and not replied to. */
 #define POPCORN_MSG_REQUESTS_MAX 256
 /* Of a service or a group, with the NUL: [A-Za-z0-9][A-Za-z0-9_.-]*. "popcorn.*" needs CAP_SYS_ADMIN. */
 #define POPCORN_MSG_NAME_MAX 32
@@ -122,7 +124,7 @@ struct popcorn_msg_lookup {
  * @length:	0..POPCORN_MSG_SEND_MAX; to a group: 0..POPCORN_MSG_CALL_MAX
  * @timeout_ms:	for room at the receiver; 0 = do not wait
  * @group:	to whom with POPCORN_MSG_SEND_GROUP; else zero
- * @receivers:	out: to a group: how many kernels it was sent to
+ * @receivers:	zero; out: to a group: how many other kernels it was sent to
  *
  * 0 means that it is in the queue of that endpoint. What one endpoint sends to another one with
  * the same POPCORN_MSG_SEND_BULK arrives in that order. To a group: a receiver without room loses it, and counts it
