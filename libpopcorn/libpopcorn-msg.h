@@ -38,6 +38,12 @@ struct popcorn_endpoint;
  * another ABI version.
  */
 _popcorn_public_ int popcorn_endpoint_open(struct popcorn_endpoint **ret);
+/**
+ * popcorn_endpoint_from_fd - an endpoint of a descriptor of the device, for who can't open it by its name
+ *
+ * @fd belongs to the endpoint then; after a failure, as before. -EPROTONOSUPPORT; -ENOTTY: not of the device.
+ */
+_popcorn_public_ int popcorn_endpoint_from_fd(int fd, struct popcorn_endpoint **ret);
 /** popcorn_endpoint_close - and everything that it holds. */
 _popcorn_public_ struct popcorn_endpoint *popcorn_endpoint_close(struct popcorn_endpoint *endpoint);
 /** popcorn_endpoint_get_fd - for poll(2), see <popcorn-msg.h>; belongs to the endpoint. */

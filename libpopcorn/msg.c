@@ -31,7 +31,7 @@ static int copy_name(char to[POPCORN_MSG_NAME_MAX], const char *from)
 	return 0;
 }
 
-int popcorn_endpoint_open(struct popcorn_endpoint **ret)
+int popcorn_endpoint_from_fd(int fd, struct popcorn_endpoint **ret)
 {
 	struct popcorn_msg_info info = { .size = sizeof(info) };
 	struct popcorn_endpoint *endpoint = malloc(sizeof(*endpoint));
@@ -39,21 +39,28 @@ int popcorn_endpoint_open(struct popcorn_endpoint **ret)
 
 	if (!endpoint)
 		return -ENOMEM;
-	endpoint->fd = open(POPCORN_MSG_DEVICE, O_RDWR | O_CLOEXEC);
-	if (endpoint->fd < 0) {
-		r = -errno;
-		free(endpoint);
-		return r;
-	}
+	endpoint->fd = fd;
 	r = call_driver(endpoint, POPCORN_MSG_IOC_INFO, &info);
 	if (r == 0 && info.abi_version != POPCORN_MSG_ABI_VERSION)
 		r = -EPROTONOSUPPORT;
 	if (r < 0) {
-		popcorn_endpoint_close(endpoint);
+		free(endpoint);
 		return r;
 	}
 	*ret = endpoint;
 	return 0;
+}
+
+int popcorn_endpoint_open(struct popcorn_endpoint **ret)
+{
+	int fd = open(POPCORN_MSG_DEVICE, O_RDWR | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return -errno;
+	r = popcorn_endpoint_from_fd(fd, ret);
+	if (r < 0)
+		close(fd);
+	return r;
 }
 
 struct popcorn_endpoint *popcorn_endpoint_close(struct popcorn_endpoint *endpoint)

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <popcorn-msg.h>
+
 #include "agent.h"
 #include "config-build.h"
 #include "error.h"
@@ -17,12 +19,21 @@
 
 #define MANY SIZE_MAX
 
+/* What is taken when no option says otherwise. */
+#define PING_COUNT 10
+#define PING_SIZE 64
+#define WATCH_USEC 2000000
+
+#define AUTHORIZE (1U << 0) /* popcornd lets not everybody do it, and may ask for a password */
+#define HERE_ONLY (1U << 1) /* what it needs does not go through ssh */
+#define COMMAND (1U << 2)   /* behind the first name stands a command with options of its own */
+
 struct verb {
 	const char *name;
 	const char *names; /* as --help shows it */
 	size_t min, max;
 	int (*run)(struct popcorn *popcorn, const struct arguments *arguments);
-	bool authorize; /* popcornd lets not everybody do it, and may ask for a password */
+	unsigned flags;
 	const char *help;
 	/* Whether what is asked for needs no popcornd; then run() gets no connection. NULL: never */
 	bool (*is_local)(const struct arguments *arguments);
@@ -30,30 +41,40 @@ struct verb {
 
 /* The first one is what popcornctl does when not told what. */
 static const struct verb verbs[] = {
-	{ "list", "", 0, 0, verb_list, false, "List all kernels", NULL },
-	{ "status", "[NAME...]", 0, MANY, verb_status, false,
+	{ "list", "", 0, 0, verb_list, 0, "List all kernels", NULL },
+	{ "status", "[NAME...]", 0, MANY, verb_status, 0,
 	  "Show all about kernels, with history and the end of their consoles", NULL },
-	{ "show", "[NAME]", 0, 1, verb_show, false,
-	  "Show the properties of a kernel, or of popcornd", NULL },
-	{ "boot", "NAME", 1, 1, verb_boot, true, "Boot a kernel", NULL },
-	{ "stop", "NAME...", 1, MANY, verb_stop, true, "Have kernels shut down, and take all back",
+	{ "show", "[NAME]", 0, 1, verb_show, 0, "Show the properties of a kernel, or of popcornd",
 	  NULL },
-	{ "kill", "NAME...", 1, MANY, verb_kill, true, "Stop the CPUs of kernels at once", NULL },
-	{ "release", "NAME...", 1, MANY, verb_release, true,
+	{ "boot", "NAME", 1, 1, verb_boot, AUTHORIZE, "Boot a kernel", NULL },
+	{ "stop", "NAME...", 1, MANY, verb_stop, AUTHORIZE,
+	  "Have kernels shut down, and take all back", NULL },
+	{ "kill", "NAME...", 1, MANY, verb_kill, AUTHORIZE, "Stop the CPUs of kernels at once",
+	  NULL },
+	{ "release", "NAME...", 1, MANY, verb_release, AUTHORIZE,
 	  "Forget kernels that have ended, and take back what they hold", NULL },
-	{ "cancel", "JOB", 1, 1, verb_cancel, true, "Make a job give up and undo what it did",
+	{ "cancel", "JOB", 1, 1, verb_cancel, AUTHORIZE, "Make a job give up and undo what it did",
 	  NULL },
-	{ "console", "NAME", 1, 1, verb_console, true, "Attach to the console of a kernel", NULL },
-	{ "log", "NAME", 1, 1, verb_log, true, "Show what a kernel wrote to its console", NULL },
-	{ "events", "", 0, 0, verb_events, false, "Show what happens to kernels, as it happens",
+	{ "console", "NAME", 1, 1, verb_console, AUTHORIZE, "Attach to the console of a kernel",
 	  NULL },
-	{ "topology", "", 0, 0, verb_topology, false,
+	{ "log", "NAME", 1, 1, verb_log, AUTHORIZE, "Show what a kernel wrote to its console",
+	  NULL },
+	{ "events", "", 0, 0, verb_events, 0, "Show what happens to kernels, as it happens", NULL },
+	{ "ping", "[NAME]", 0, 1, verb_ping, HERE_ONLY,
+	  "Measure how long messages to kernels and back take", NULL },
+	{ "stats", "[NAME]", 0, 1, verb_stats, HERE_ONLY,
+	  "Show what messages the primary exchanged with kernels", NULL },
+	{ "exec", "NAME COMMAND...", 2, MANY, verb_exec, HERE_ONLY | COMMAND,
+	  "Run a command in a kernel", NULL },
+	{ "top", "", 0, 0, verb_top, HERE_ONLY, "Show load, memory and processes of all kernels",
+	  NULL },
+	{ "topology", "", 0, 0, verb_topology, 0,
 	  "Show where CPUs, memory and devices lie, and which kernel has them", topology_is_local },
-	{ "plan", "POLICY", 1, 1, verb_plan, false, "Show what a policy makes of the machine",
+	{ "plan", "POLICY", 1, 1, verb_plan, 0, "Show what a policy makes of the machine",
 	  plan_is_local },
-	{ "apply", "POLICY", 1, 1, verb_apply, true,
+	{ "apply", "POLICY", 1, 1, verb_apply, AUTHORIZE,
 	  "Boot the kernels of a policy, or bring those that run in line with it", NULL },
-	{ "policy", "[COMMAND...]", 0, MANY, verb_policy, false,
+	{ "policy", "[COMMAND...]", 0, MANY, verb_policy, 0,
 	  "List, show or check the policies that say how machines are divided", policy_is_local },
 };
 #define NR_VERBS (sizeof(verbs) / sizeof(verbs[0]))
@@ -97,6 +118,11 @@ enum option_id {
 	OPTION_BOOT_ARGS,
 	OPTION_ATOMIC,
 	OPTION_YES,
+	OPTION_COUNT,
+	OPTION_INTERVAL,
+	OPTION_SIZE,
+	OPTION_WATCH,
+	OPTION_ONCE,
 };
 
 static const struct option_info {
@@ -133,6 +159,16 @@ static const struct option_info {
 	  "Only the last N lines of the console" },
 	{ OPTION_PROPERTY, "property", 'p', required_argument, " NAME", " show ",
 	  "Only this property (more than one: NAME,NAME)" },
+
+	{ OPTION_COUNT, "count", 'c', required_argument, " N", " ping ",
+	  "How many messages to each (10); 0: until interrupted" },
+	{ OPTION_INTERVAL, "interval", 'i', required_argument, " TIME", " ping top ",
+	  "How long to wait in between: 1, 100ms" },
+	{ OPTION_SIZE, "size", 's', required_argument, " N", " ping ",
+	  "Bytes of a message, each way (64), up to 3072" },
+	{ OPTION_WATCH, "watch", 0, optional_argument, "[=TIME]", " stats ",
+	  "Show it again and again, every 2s" },
+	{ OPTION_ONCE, "once", 0, no_argument, "", " top ", "Look once, for half a second" },
 
 	{ OPTION_XML, "xml", 0, required_argument, " FILE", " topology plan ",
 	  "The machine that hwloc described in this file" },
@@ -224,7 +260,7 @@ static int help(const struct verb *verb)
 			_cleanup_free_ char *left =
 				xasprintf("%s %s", verbs[i].name, verbs[i].names);
 
-			printf("  %-19s %s%s\n", left, verbs[i].help,
+			printf("  %-20s %s%s\n", left, verbs[i].help,
 			       i == 0 ? " (when no verb is given)" : "");
 		}
 		puts("\nOptions of every verb; 'popcornctl VERB --help' shows its own:");
@@ -413,6 +449,32 @@ static int set_option(struct command_line *line, const struct option_info *optio
 	case OPTION_DRAW:
 		arguments->draw = value;
 		return 0;
+	case OPTION_COUNT:
+		if (parse_u32(value, &arguments->count) < 0)
+			return bad_value(option, value, "is not a number of messages");
+		return 0;
+	case OPTION_SIZE:
+		if (parse_u32(value, &count) < 0 || count > POPCORN_MSG_CALL_MAX)
+			return bad_value(option, value,
+					 "is not a size of a message; give 0 to 3072 bytes");
+		arguments->message_size = count;
+		return 0;
+	case OPTION_INTERVAL:
+		arguments->has_interval = true;
+		arguments->interval_usec = 0;
+		if (strcmp(value, "0") != 0 && parse_timespan(value, &arguments->interval_usec) < 0)
+			return bad_value(option, value,
+					 "is not a time; give seconds, or for example 100ms");
+		return 0;
+	case OPTION_WATCH:
+		arguments->watch_usec = WATCH_USEC;
+		if (value && parse_timespan(value, &arguments->watch_usec) < 0)
+			return bad_value(option, value,
+					 "is not a time; give seconds, or for example 500ms");
+		return 0;
+	case OPTION_ONCE:
+		arguments->once = true;
+		return 0;
 	}
 	return -EINVAL;
 }
@@ -487,6 +549,30 @@ static int parse_options(struct command_line *line, int argc, char **argv, const
 	return 0;
 }
 
+/* `exec NAME [--] COMMAND...`: the dashes are for whoever writes them by habit, and no command. */
+static int check_command(struct command_line *line)
+{
+	struct arguments *arguments = &line->arguments;
+	char **names = arguments->names;
+
+	if (arguments->n_names > 1 && strcmp(names[1], "--") == 0) {
+		names[1] = names[0];
+		arguments->names++;
+		arguments->n_names--;
+	} else if (arguments->n_names > 1 && *names[1] == '-') {
+		complain(NULL,
+			 "%s: '%s' is not a command; options stand before the name of the kernel",
+			 line->verb->name, names[1]);
+		return -EINVAL;
+	}
+	if (arguments->n_names == 1) {
+		complain(NULL, "%s: the command is missing; see '%s'", line->verb->name,
+			 help_command(line->verb));
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static int check_names(const struct command_line *line)
 {
 	const struct arguments *arguments = &line->arguments;
@@ -509,6 +595,18 @@ static int check_names(const struct command_line *line)
 	if (strcmp(verb->names, "JOB") == 0 && parse_u32(arguments->names[0], &job) < 0) {
 		complain(NULL, "%s: '%s' is not the number of a job", verb->name,
 			 arguments->names[0]);
+		return -EINVAL;
+	}
+	if ((verb->flags & HERE_ONLY) && arguments->host) {
+		complain(NULL,
+			 "%s: messages can't be sent from another machine; run popcornctl there: "
+			 "ssh -t %s popcornctl %s ... (%s)",
+			 verb->name, arguments->host, verb->name,
+			 short_error(popcorn_error_name(POPCORN_ERROR_NOT_SUPPORTED)));
+		return -EINVAL;
+	}
+	if (verb->run == verb_top && arguments->has_interval && !arguments->interval_usec) {
+		complain(NULL, "%s: --interval: it has to wait between two looks", verb->name);
 		return -EINVAL;
 	}
 	if (arguments->kernel_log && arguments->follow) {
@@ -535,13 +633,18 @@ static int parse(struct command_line *line, int argc, char **argv)
 		return -EINVAL;
 	}
 	line->verb_given = true;
-	r = parse_options(line, argc - first, argv + first, line->verb, false);
+	r = parse_options(line, argc - first, argv + first, line->verb,
+			  line->verb->flags & COMMAND);
 	if (r < 0)
 		return r;
 	line->arguments.names = argv + first + optind;
 	line->arguments.n_names = argc - first - optind;
 	/* Help is given to who asks for it, whatever else is missing. */
-	return line->help || line->version ? 0 : check_names(line);
+	if (line->help || line->version)
+		return 0;
+	if ((line->verb->flags & COMMAND) && check_command(line) < 0)
+		return -EINVAL;
+	return check_names(line);
 }
 
 static int run(const struct command_line *line)
@@ -556,7 +659,7 @@ static int run(const struct command_line *line)
 		complain(NULL, "out of memory");
 		return EXIT_FAILED;
 	}
-	if (line->verb->authorize && !line->arguments.host)
+	if ((line->verb->flags & AUTHORIZE) && !line->arguments.host)
 		agent_open();
 	if (popcorn_connect(popcorn, line->arguments.host, POPCORN_CONNECT_INTERACTIVE) < 0)
 		code = complain_last(popcorn, line->verb->name);
@@ -569,7 +672,10 @@ static int run(const struct command_line *line)
 
 int main(int argc, char **argv)
 {
-	struct command_line line = { .arguments = { .legend = true, .wait = true } };
+	struct command_line line = { .arguments = { .legend = true,
+						    .wait = true,
+						    .count = PING_COUNT,
+						    .message_size = PING_SIZE } };
 	int code;
 
 	/* Not LC_NUMERIC: numbers are read and printed for programs as well. */

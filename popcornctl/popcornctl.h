@@ -53,6 +53,14 @@ struct arguments {
 	const char *xml;
 	const char *synthetic;
 	const char *draw;
+
+	/* ping, stats, top */
+	uint32_t count; /* 0: until interrupted */
+	uint32_t message_size;
+	uint64_t interval_usec;
+	bool has_interval;
+	uint64_t watch_usec; /* 0: once */
+	bool once;
 };
 
 /* Verbs return an exit code, and have said what is wrong. */
@@ -67,6 +75,10 @@ int verb_cancel(struct popcorn *popcorn, const struct arguments *arguments);
 int verb_console(struct popcorn *popcorn, const struct arguments *arguments);
 int verb_log(struct popcorn *popcorn, const struct arguments *arguments);
 int verb_events(struct popcorn *popcorn, const struct arguments *arguments);
+int verb_ping(struct popcorn *popcorn, const struct arguments *arguments);
+int verb_stats(struct popcorn *popcorn, const struct arguments *arguments);
+int verb_exec(struct popcorn *popcorn, const struct arguments *arguments);
+int verb_top(struct popcorn *popcorn, const struct arguments *arguments);
 int verb_topology(struct popcorn *popcorn, const struct arguments *arguments);
 bool topology_is_local(const struct arguments *arguments);
 int verb_plan(struct popcorn *popcorn, const struct arguments *arguments);

@@ -44,8 +44,18 @@ __popcornctl_policies() {
 		done
 }
 
+# How many words that are no options stand behind word $1 and before the one that is completed.
+__popcornctl_words() {
+	local n=0 i
+
+	for ((i = $1 + 1; i < COMP_CWORD; i++)); do
+		[[ ${COMP_WORDS[i]} == -* ]] || n=$((n + 1))
+	done
+	echo $n
+}
+
 _popcornctl() {
-	local verbs='list status show boot stop kill release cancel console log events topology plan apply policy'
+	local verbs='list status show boot stop kill release cancel console log events ping stats exec top topology plan apply policy'
 	local global='--json --json=pretty --json=short --host --no-legend --no-pager --quiet --help --version'
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local verb='' words='' options='' i
@@ -69,6 +79,10 @@ _popcornctl() {
 	stop) options='--timeout --no-wait' ;;
 	kill | release | cancel) options='--no-wait' ;;
 	log) options='--follow --kernel --lines' ;;
+	ping) options='--count --interval --size' ;;
+	stats) options='--watch' ;;
+	exec) options='' ;;
+	top) options='--interval --once' ;;
 	status) options='--lines' ;;
 	show) options='--property' ;;
 	topology) options='--xml --synthetic --draw' ;;
@@ -109,6 +123,7 @@ _popcornctl() {
 		;;
 	boot:--cpus | boot:--memory-nodes | boot:--append | boot:--timeout | stop:--timeout) return ;;
 	log:-n | log:--lines | status:-n | status:--lines) return ;;
+	ping:-c | ping:--count | ping:-i | ping:--interval | ping:-s | ping:--size | top:-i | top:--interval) return ;;
 	show:-p | show:--property)
 		words=$(popcornctl show ${COMP_WORDS[i + 1]:+"${COMP_WORDS[i + 1]}"} 2>/dev/null |
 			sed 's/=.*//' | sort -u)
@@ -116,6 +131,9 @@ _popcornctl() {
 		return
 		;;
 	esac
+
+	# Behind the name of the kernel stands what only that kernel knows.
+	[[ $verb != exec || $(__popcornctl_words "$i") -eq 0 ]] || return
 
 	if [[ $cur == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$options $global" -- "$cur")
@@ -127,6 +145,8 @@ _popcornctl() {
 	stop | kill) words=$(__popcornctl_kernels 'reserved loading booting running stopping') ;;
 	release) words=$(__popcornctl_kernels 'stopped crashed failed') ;;
 	status | show | console | log) words=$(__popcornctl_kernels '') ;;
+	ping | exec) words=$(__popcornctl_kernels running) ;;
+	stats) words=$(__popcornctl_kernels '') ;;
 	plan | apply)
 		if [[ $cur == */* ]]; then
 			compopt -o filenames 2>/dev/null

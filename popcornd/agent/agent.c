@@ -4,13 +4,13 @@
  *initramfs that popcornd appends to the user's initrd.
  *
  * It loads the modules listed in /popcorn/modules, tells the primary that user space is up, and
- *then either hands over to the initrd's own /init and stays behind as one small process that waits
- *for the primary to ask for a shutdown; or, when there is no initrd, is the init of a shell on the
- * console.
+ * then either hands over to the initrd's own /init and stays behind as one small process that waits
+ * for what the primary asks for; or, when there is no initrd, is the init of a shell on the
+ * console. The primary asks by the doorbell (a shutdown), and by messages (see messages.c).
  *
  *	/popcorn/modules	one module per line, in order: FILE [PARAMETERS]; FILE is relative
- *to /popcorn; empty lines and lines that start with # are skipped /bin/busybox		the shell,
- *when there is no /init
+ *				to /popcorn; empty lines and lines that start with # are skipped
+ *	/bin/busybox		the shell, when there is no /init
  *
  * When a step fails, the step is named in the kernel's log and the agent ends: the kernel then
  * panics, and the primary sees that instead of a kernel that never becomes ready.
@@ -41,6 +41,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent.h"
 #include "popcorn_guest.h"
 
 #define MODULES_FOLDER "/popcorn"
@@ -78,7 +79,7 @@ static void say(const char *priority, const char *format, va_list arguments)
 		dprintf(STDERR_FILENO, "%s\n", line + strlen(priority));
 }
 
-__attribute__((format(printf, 1, 2))) static void warn(const char *format, ...)
+void warn(const char *format, ...)
 {
 	va_list arguments;
 
@@ -437,23 +438,70 @@ static int wait_for_shutdown(int guest)
 	return 0;
 }
 
-/* The process that stays behind when the initrd's init has taken over. */
-static void start_waiter(int guest, char *argv[])
+static int open_child_signal(void)
 {
-	int proc, err;
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		warn("signalfd: %m");
+	return fd;
+}
+
+/* Until the primary wants the kernel to shut down; sessions are begun and buried meanwhile. */
+static void wait_for_requests(int guest, struct messages *messages)
+{
+	enum { GUEST, MESSAGES, CHILDREN, NR };
+	int children = open_child_signal();
+	bool wanted = false;
+
+	while (!wanted) {
+		struct pollfd fds[NR] = {
+			[GUEST] = { .fd = guest, .events = POLLIN },
+			[MESSAGES] = { .fd = messages_get_fd(messages), .events = POLLIN },
+			[CHILDREN] = { .fd = children, .events = POLLIN },
+		};
+		struct signalfd_siginfo signal;
+		pid_t pid;
+
+		if (poll(fds, NR, -1) < 0 && errno != EINTR)
+			fail("poll: %m");
+		if (fds[GUEST].revents) {
+			int r = wait_for_shutdown(guest);
+
+			if (r < 0) {
+				errno = -r;
+				fail("wait for a shutdown request: %m");
+			}
+			wanted = true;
+		}
+		while (read(children, &signal, sizeof(signal)) > 0)
+			;
+		while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+			messages_forget(messages, pid);
+		if (fds[MESSAGES].revents)
+			wanted |= messages_receive(messages);
+	}
+	/* Nobody asks in vain for as long as the shutdown takes. */
+	messages_close(messages);
+	if (children >= 0)
+		close(children);
+}
+
+/* The process that stays behind when the initrd's init has taken over. */
+static void start_waiter(int guest, struct messages *messages, char *argv[])
+{
 	pid_t pid;
 
-	/* From before /proc is moved to another root. */
-	proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (proc < 0)
-		fail("open /proc: %m");
 	pid = fork();
 	if (pid < 0)
 		fail("start the process that waits for a shutdown: %m");
-	if (pid > 0) {
-		close(proc);
+	if (pid > 0)
 		return;
-	}
 
 	setsid();
 	signal(SIGTERM, SIG_IGN);
@@ -464,12 +512,10 @@ static void start_waiter(int guest, char *argv[])
 	/* The console belongs to init. */
 	for (int fd = 0; fd < 3; fd++)
 		close(fd);
-	err = wait_for_shutdown(guest);
-	if (err < 0) {
-		errno = -err;
-		fail("wait for a shutdown request: %m");
-	}
-	shut_down(proc);
+	messages->other_root = true;
+	messages->own_name = argv[0];
+	wait_for_requests(guest, messages);
+	shut_down(messages->proc);
 }
 
 static bool is_us(const char *path)
@@ -533,20 +579,20 @@ static pid_t start_shell(const char *name)
 }
 
 /* Be init: a shell on the console, for ever, until somebody wants the kernel to end. */
-__attribute__((noreturn)) static void run_shell(int guest, const char *name)
+__attribute__((noreturn)) static void run_shell(int guest, struct messages *messages,
+						const char *name)
 {
-	enum { SIGNALS, GUEST };
-	struct pollfd fds[] = {
-		[SIGNALS] = { .events = POLLIN }, [GUEST] = { .fd = guest, .events = POLLIN }
+	enum { SIGNALS, GUEST, MESSAGES, NR };
+	struct pollfd fds[NR] = {
+		[SIGNALS] = { .events = POLLIN },
+		[GUEST] = { .fd = guest, .events = POLLIN },
+		[MESSAGES] = { .events = POLLIN },
 	};
+	int proc = messages->proc;
 	int64_t started = 0;
 	pid_t shell = 0;
 	sigset_t set;
-	int proc;
 
-	proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (proc < 0)
-		fail("open /proc: %m");
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	/* busybox's halt, poweroff and reboot, in this order; SIGINT is Ctrl-Alt-Del. */
@@ -574,7 +620,8 @@ __attribute__((noreturn)) static void run_shell(int guest, const char *name)
 				timeout = shell < 0 ? SHELL_SECONDS * 1000 : -1;
 			}
 		}
-		if (poll(fds, 2, timeout) < 0 && errno != EINTR)
+		fds[MESSAGES].fd = messages_get_fd(messages);
+		if (poll(fds, NR, timeout) < 0 && errno != EINTR)
 			fail("poll: %m");
 		if (fds[GUEST].revents) {
 			if (wait_for_shutdown(guest) < 0)
@@ -596,16 +643,21 @@ __attribute__((noreturn)) static void run_shell(int guest, const char *name)
 			}
 		}
 		/* Ours, and the orphans that come to PID 1. */
-		while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+		while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
 			if (pid == shell)
 				shell = 0;
+			messages_forget(messages, pid);
+		}
+		if (fds[MESSAGES].revents && messages_receive(messages))
+			end_kernel(proc, RB_POWER_OFF);
 	}
 }
 
 int main(int argc, char *argv[])
 {
 	struct popcorn_guest_info info = { .size = sizeof(info) };
-	int guest;
+	struct messages messages;
+	int guest, proc;
 
 	if (getpid() != 1) {
 		fprintf(stderr, "popcorn-agent is the first process of a kernel that popcornd "
@@ -624,9 +676,15 @@ int main(int argc, char *argv[])
 	if (sethostname(info.name, strnlen(info.name, sizeof(info.name))) < 0)
 		warn("set hostname: %m");
 	greet(&info);
+	/* From before /proc is moved to another root. */
+	proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (proc < 0)
+		fail("open /proc: %m");
+	/* Before we are ready: who is told so may ask at once. */
+	messages_open(&messages, proc);
 
 	if (access(INIT, X_OK) == 0 && !is_us(INIT)) {
-		start_waiter(guest, argv);
+		start_waiter(guest, &messages, argv);
 		say_ready(guest);
 		unmount_all();
 		argv[0] = (char[]){ INIT };
@@ -639,5 +697,5 @@ int main(int argc, char *argv[])
 	install_busybox();
 	raise_loopback();
 	say_ready(guest);
-	run_shell(guest, info.name);
+	run_shell(guest, &messages, info.name);
 }

@@ -31,7 +31,7 @@ is 'verbs: bash' "$(sed -n "s/^\tlocal verbs='\(.*\)'/\1/p" "$bash_completion" |
 is 'verbs: zsh' "$(sed -n "/verbs=(/,/^\t)/s/^\t\t'\([a-z]*\):.*/\1/p" "$zsh_completion" | words)" "$verbs"
 is 'verbs: zsh has the same words of help' \
 	"$(sed -n "/verbs=(/,/^\t)/s/^\t\t'\([a-z]*:.*\)'/\1/p" "$zsh_completion")" \
-	"$(sed -n '/^Verbs:/,/^$/s/^  \([a-z]*\) \(\[\?[A-Z]\+\(\.\.\.\)\?\]\?\)\? *\(.*\)/\1:\4/p' "$work/help" |
+	"$(sed -n '/^Verbs:/,/^$/s/^  \([a-z]*\) \(\[\?[A-Z]\+\(\.\.\.\)\?\]\? \+\)* *\(.*\)/\1:\4/p' "$work/help" |
 		sed 's/ (when no verb is given)//')"
 
 # The options of each verb, as its help has them.
@@ -41,7 +41,7 @@ for verb in $verbs; do
 		"$(sed -n '/case \$verb in/,/esac/p' "$bash_completion" |
 			grep -oP "^\t(\w+ \| )*\b$verb\b( \| \w+)*\) options='\K[^']*" | head -n 1 | tr ' ' '\n' | words)" "$own"
 	is "options of $verb: zsh" \
-		"$(sed -n "/^\t$verb)/,/;;/p" "$zsh_completion" | grep -oP -- '--[a-z-]+(?=[\[,}])' | words)" "$own"
+		"$(sed -n "/^\t$verb)/,/;;/p" "$zsh_completion" | grep -oP -- '--[a-z-]+(?=[\[,}=])' | words)" "$own"
 	is "options of $verb: manual" \
 		"$(awk -v verb="$verb" '/^[a-z]+( |$)/ { on = $1 == verb } /^OPTIONS/ { on = 0 } on' "$man/popcornctl.1.rst" |
 			grep -oP '^    (-\w,? ?\w*,? )?(-\w, )?\K--[a-z-]+' | words)" "$own"
@@ -68,15 +68,19 @@ complete_line() {
 		printf '%s\n' "${COMPREPLY[@]}"
 	) | words
 }
-is 'completion: verbs' "$(complete_line s)" 'show status stop'
+is 'completion: verbs' "$(complete_line s)" 'show stats status stop'
 is 'completion: after an option' "$(complete_line -H host k)" 'kill'
 is 'completion: kernels' "$(complete_line status '')" 'db0 old web.1'
 is 'completion: stop: those that run' "$(complete_line stop '')" 'db0 web.1'
+is 'completion: exec: those that run' "$(complete_line exec '')" 'db0 web.1'
+is 'completion: exec: after options' "$(complete_line exec --quiet d)" 'db0'
+is 'completion: exec: the command is not ours' "$(complete_line exec db0 --)" ''
+is 'completion: ping: options' "$(complete_line ping --s)" '--size'
 is 'completion: release: those that ended' "$(complete_line release '')" 'old'
 is 'completion: options' "$(complete_line boot --re)" '--restart'
 is 'completion: values' "$(complete_line boot db0 --restart '')" 'no on-failure'
 is 'completion: JSON' "$(complete_line list --json = sh)" 'short'
-is 'completion: after --json=' "$(complete_line --json = short sta)" 'status'
+is 'completion: after --json=' "$(complete_line --json = short stat)" 'stats status'
 mkdir "$work/policies"
 touch "$work/policies/there.conf"
 daemon_stop

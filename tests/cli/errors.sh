@@ -47,13 +47,29 @@ usage 'is a file on the other machine' -H other boot db0 --kernel vmlinuz
 usage 'is not the name of a machine' -H -oProxyCommand=x list
 usage "'many' is not a number of lines" log db0 -n many
 usage "can't be followed" log db0 --kernel -f
+usage 'the name of a kernel is missing' exec
+usage 'the command is missing' exec db0
+usage 'the command is missing' exec db0 --
+usage "'-x' is not a command; options stand before the name" exec db0 -x
+usage "there is no option '-x' for exec" exec -x db0 true
+usage "'many' is not a number of messages" ping --count many
+usage "'3073' is not a size of a message" ping --size 3073
+usage "'-1' is not a time" ping --interval -1
+usage "'b' is too much" ping a b
+usage "'0' is not a time" stats --watch=0
+usage 'it has to wait between two looks' top --interval 0
+for verb in 'exec db0 true' ping 'ping db0' stats top; do
+	# shellcheck disable=SC2086 # words
+	usage "messages can't be sent from another machine; .* ssh -t me@there popcornctl ${verb%% *} .*\(NotSupported\)" \
+		-H me@there $verb
+done
 
 # Nobody at home.
 run popcornctl list
 is 'no bus: exit code' $code 1
 like 'no bus: said' "$err" "^popcornctl: list: the system bus can't be reached: .*\(NoDaemon\)$"
 bus_start
-for verb in list status 'boot db0' 'stop db0' 'show' 'show db0' 'console db0' 'log db0' 'cancel 1'; do
+for verb in list status 'boot db0' 'stop db0' 'show' 'show db0' 'console db0' 'log db0' 'cancel 1' ping 'ping db0'; do
 	# shellcheck disable=SC2086 # words
 	run popcornctl $verb
 	is "no popcornd: $verb: exit code" $code 1

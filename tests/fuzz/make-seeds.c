@@ -8,6 +8,7 @@
 #include "../unit/image-sample.h"
 #include "../unit/klog-sample.h"
 #include "../unit/vmlinux-sample.h"
+#include "protocol.h"
 #include "vmlinux.h"
 
 static const char *top;
@@ -160,6 +161,33 @@ static void vmlinux(void)
 	save("fuzz_vmlinux", "blob", out, 1 + size);
 }
 
+static void agent(void)
+{
+	static char *const arguments[] = { "sh", "-c", "echo hello", NULL };
+	static char *const environment[] = { "TERM=vt220", "LANG=C.UTF-8", NULL };
+	struct agent_header header;
+	struct agent_number number;
+	uint8_t exec[AGENT_EXEC_MAX];
+	struct {
+		struct agent_top top;
+		struct agent_process process[2];
+	} answer = {
+		.top = { .header = agent_header(AGENT_TOP, 0), .cpus = 2, .listed = 2 },
+		.process = { { .pid = 1, .state = 'S', .name = "init" }, { .pid = 2 } },
+	};
+	struct agent_hello hello = { .header = agent_header(AGENT_HELLO, 0), .release = "1.0" };
+
+	save("fuzz_agent", "exec", exec, (size_t)agent_build_exec(arguments, environment, exec));
+	save("fuzz_agent", "top", &answer, sizeof(answer));
+	save("fuzz_agent", "hello", &hello, sizeof(hello));
+	header = agent_header(AGENT_CLOSE, AGENT_STDOUT);
+	save("fuzz_agent", "close", &header, sizeof(header));
+	number = agent_number(AGENT_CREDIT, AGENT_STDERR, 4096);
+	save("fuzz_agent", "credit", &number, sizeof(number));
+	number = agent_number(AGENT_SIGNAL, 0, 15);
+	save("fuzz_agent", "signal", &number, sizeof(number));
+}
+
 int main(int argc, char *argv[])
 {
 	CHECK(argc == 2);
@@ -169,5 +197,6 @@ int main(int argc, char *argv[])
 	initramfs();
 	klog();
 	vmlinux();
+	agent();
 	return 0;
 }
