@@ -145,7 +145,7 @@ for standard in c++11 c++17; do
 done
 sed -n '/#include <libpopcorn.h>/,/^    }$/s/^    //p' "$man/libpopcorn.3.rst" | sed -n '/^#include <stdio/,$p' >"$work/example.c"
 ok 'the example in the manual compiles' gcc -Wall -Wextra -Werror -include "$header" -fsyntax-only "$work/example.c"
-sed -n '/#include <libpopcorn-msg.h>/,/^    }$/s/^    //p' "$man/libpopcorn-msg.3.rst" >"$work/example-msg.c"
+sed -n '/^    #include <libpopcorn-msg.h>/,/^    }$/s/^    //p' "$man/libpopcorn-msg.3.rst" >"$work/example-msg.c"
 ok 'the example for messages compiles' gcc -Wall -Wextra -Werror -I"$source_root/libpopcorn" \
 	-I"$source_root/kdrivers/include/uapi" -fsyntax-only "$work/example-msg.c"
 

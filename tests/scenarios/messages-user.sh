@@ -119,12 +119,14 @@ stop_servers u1
 systemctl reset-failed
 ok 'stop' popcornctl stop u1
 ok 'release' popcornctl release u1
+systemctl stop popcornd
 # With a descriptor open, its module stays, but the others can go.
-sleep 60 3<>/dev/popcorn-msg &
+msguser serve test >/dev/null &
 ok 'unload' rmmod popcorn_kexec
 fails_with 'in use' rmmod popcorn_msg
 kill $!
 wait $! || true
 ok 'unload' rmmod popcorn_msg
 ok 'load again' modprobe popcorn_kexec
+systemctl start popcornd
 whole_check
