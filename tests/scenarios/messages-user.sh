@@ -6,7 +6,7 @@
 # and a kernel that dies in the middle is told to those who wait for it. Who is not in the group can't.
 #
 # machine: --cpus 4 --memory 3G
-# timeout: 600
+# timeout: 900
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/kernels.bash"
@@ -16,7 +16,8 @@ expect_failed_unit 'popcorn@*.service'
 whole_mark
 popcornctl list
 up u1 1
-up u2 1
+# With PREEMPT_RT, where handlers are threads.
+up u2 1 "$(find /boot -name 'vmlinuz-6.1.*-rt-amd64' | sort -V | tail -n 1)"
 for kernel in primary u1 u2; do
 	wait_until 30 reaches "$kernel" 2
 	is "$kernel: the device" "$(on "$kernel" 'test -c /dev/popcorn-msg && echo there')" there
