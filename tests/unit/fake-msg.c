@@ -329,9 +329,11 @@ ssize_t popcorn_endpoint_call(struct popcorn_endpoint *endpoint, const struct po
 	if (r == 0) {
 		int n = poll(fds, 2, timeout_ms > INT_MAX ? -1 : (int)timeout_ms);
 
-		r = n < 0 ? -errno : n == 0 ? -ETIMEDOUT : fds[1].revents ? 0 : -EPIPE;
-		/* What it sent before it ended is there when that is told. */
+		r = n < 0 ? -errno : n == 0 ? -ETIMEDOUT : -EPIPE;
+		/* What it sent before it ended is there when that is told, the reply as well. */
 		take_packets(endpoint);
+		if (call.reply)
+			r = 0;
 	}
 	pthread_mutex_lock(&endpoint->lock);
 	for (struct call **p = &endpoint->calls; *p; p = &(*p)->next)
