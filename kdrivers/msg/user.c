@@ -569,9 +569,12 @@ int user_stats(struct popcorn_msg_counters *args)
 		.stalls = stats.stalls,
 		.queue_max = stats.high_water,
 		.slots = stats.slots,
+		.credits = stats.credits,
 		.reader_interrupts = READ_ONCE(rx_count.interrupts),
 		.reader_polls = READ_ONCE(rx_count.polled),
 	};
+	BUILD_BUG_ON(sizeof(args->latency) != sizeof(stats.calls));
+	memcpy(args->latency, stats.calls, sizeof(args->latency));
 leave:
 	user_leave(index);
 	return err;

@@ -7,7 +7,7 @@
 #
 # machine: --cpus 3 --memory 3G
 # apic: both
-# timeout: 300
+# timeout: 600
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/kernels.bash"
@@ -71,6 +71,8 @@ is 'ping as JSON' "$(popcornctl ping e1 -c 3 -i 10ms --json=short | jq -c 'map([
 fails_with NoSuchKernel popcornctl ping nobody
 popcornctl stats
 is 'stats as JSON' "$(popcornctl stats e1 --json=short | jq 'map(.sent) | add > 0')" true
+is 'stats: credits, and how long calls took' "$(popcornctl stats e1 --json=short |
+	jq -c '[any(.[]; .credits > 0), any(.[]; .latency | length > 0)]')" '[true,true]'
 
 say '-- commands'
 is 'its version' "$(popcornctl exec e1 uname -r)" "$(uname -r)"

@@ -6,7 +6,7 @@
 # that was meant for its former life.
 #
 # machine: --cpus 5 --memory 3G
-# timeout: 900
+# timeout: 1200
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/kernels.bash"
@@ -62,7 +62,7 @@ for kernel in "${kernels[@]}"; do
 	sound "$kernel"
 done
 systemctl reset-failed
-ok 'stop all' popcornctl stop k1 k2 k3
+ok 'kill all' popcornctl kill k1 k2 k3
 ok 'release all' popcornctl release k1 k2 k3
 ok 'unload the test module' rmmod popcorn_msgtest
 whole_check

@@ -7,7 +7,7 @@
 #
 # machine: --cpus 4 --memory 3G
 # apic: both
-# timeout: 300
+# timeout: 600
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/kernels.bash"

@@ -7,7 +7,7 @@
 #
 # machine: --cpus 5 --memory 3G
 # apic: both
-# timeout: 900
+# timeout: 1200
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/kernels.bash"
