@@ -130,12 +130,11 @@ int popcorn_end(struct popcorn_kernel *kernel, u32 state, u32 reason)
 	 */
 	popcorn_msg_end(kernel->id, kernel->generation, false);
 	err = popcorn_cpus_park(kernel);
-	if (!err)
-		popcorn_msg_end(kernel->id, kernel->generation, true);
 	if (err) {
 		popcorn_set_state(kernel, POPCORN_STATE_FAILED, POPCORN_REASON_CPU_STUCK);
 		return err;
 	}
+	popcorn_msg_end(kernel->id, kernel->generation, true);
 	popcorn_set_state(kernel, state, reason);
 	return 0;
 }
@@ -408,22 +407,9 @@ int popcorn_stop(struct popcorn_call *call, void *arg)
 	return err;
 }
 
-/* Context: kernel->lock is held; no CPU of it runs. What is kept is written to @ret in any case. */
-static int release_locked(struct popcorn_kernel *kernel, u32 *ret_cpus, u32 *ret_ranges)
+/* Context: kernel->lock is held; no CPU of it runs, and no other kernel writes to its memory. */
+static int release_locked(struct popcorn_kernel *kernel, u32 *ret_cpus)
 {
-	*ret_cpus = 0;
-	*ret_ranges = 0;
-	/*
-	 * Nothing at all is given back while one CPU was not seen stopped: it may write to all of
-	 * the memory, and send INIT to all of the CPUs.
-	 */
-	if (popcorn_cpus_park(kernel)) {
-		*ret_cpus = kernel->nr_cpus;
-		*ret_ranges = kernel->nr_ranges;
-		popcorn_set_state(kernel, POPCORN_STATE_FAILED, POPCORN_REASON_CPU_STUCK);
-		return -EIO;
-	}
-
 	/*
 	 * First those go who look at the memory (the doorbell's handler, console readers, user
 	 * space), then the memory goes.
@@ -459,42 +445,51 @@ static int release_locked(struct popcorn_kernel *kernel, u32 *ret_cpus, u32 *ret
 	return 0;
 }
 
+/*
+ * Waits until nobody can write to the kernel's memory any more: neither its own CPUs nor another
+ * kernel that has a message for it. -EIO: somebody may, so that nothing at all is given back.
+ *
+ * Context: kernel->lock is held, but not while others are waited for: meanwhile others may ask how the
+ * kernel is. kernel->releasing keeps it from being loaded and started.
+ */
+static int let_go(struct popcorn_kernel *kernel)
+{
+	int err = popcorn_cpus_park(kernel);
+
+	if (err) {
+		popcorn_set_state(kernel, POPCORN_STATE_FAILED, POPCORN_REASON_CPU_STUCK);
+		return err;
+	}
+	popcorn_msg_end(kernel->id, kernel->generation, true);
+	kernel->releasing++;
+	mutex_unlock(&kernel->lock);
+	err = popcorn_msg_release(kernel->id, kernel->generation);
+	/* Nobody holds it for ever: LOAD, which might, is refused. */
+	mutex_lock(&kernel->lock);
+	kernel->releasing--;
+	return err == -EBUSY ? -EIO : err;
+}
+
 int popcorn_release(struct popcorn_call *call, void *arg)
 {
 	struct popcorn_kernel *kernel = call->kernel;
 	struct popcorn_release *release = arg;
-	int err, kept;
+	int err;
 
 	if (release->reserved)
 		return -EINVAL;
+	release->kept_cpus = 0;
+	release->kept_ranges = 0;
 	err = popcorn_lock(kernel);
 	if (err)
 		return err;
-	if (popcorn_alive(kernel))
-		err = -EBUSY;
-	else if (!popcorn_cpus_park(kernel))
-		popcorn_msg_end(kernel->id, kernel->generation, true);
-	mutex_unlock(&kernel->lock);
-	if (err)
-		return err;
-
-	/*
-	 * Other kernels write messages into its memory: not any more, or it is kept. This may take
-	 * some time, in which others may ask how the kernel is; it can't live again.
-	 */
-	err = popcorn_msg_release(kernel->id, kernel->generation);
-	if (err == -EINTR)
-		return err;
-	kept = err;
-	err = popcorn_lock(kernel);
-	if (err)
-		return err;
-	if (kept) {
+	err = popcorn_alive(kernel) ? -EBUSY : let_go(kernel);
+	if (err == -EIO) {
 		release->kept_cpus = kernel->nr_cpus;
 		release->kept_ranges = kernel->nr_ranges;
-		err = -EIO;
-	} else {
-		err = release_locked(kernel, &release->kept_cpus, &release->kept_ranges);
+	} else if (!err) {
+		/* Another RELEASE may have been faster. */
+		err = kernel->released ? -ENODEV : release_locked(kernel, &release->kept_cpus);
 	}
 	mutex_unlock(&kernel->lock);
 	return err;
@@ -503,12 +498,12 @@ int popcorn_release(struct popcorn_call *call, void *arg)
 /* A kernel whose maker was not told of it. Somebody else may have found and used it already. */
 void popcorn_discard(struct popcorn_kernel *kernel)
 {
-	u32 cpus, ranges;
+	u32 cpus;
 
 	mutex_lock(&kernel->lock);
 	if (!kernel->released && kernel->state == POPCORN_STATE_RESERVED && !kernel->nr_cpus &&
 	    !kernel->nr_ranges)
-		release_locked(kernel, &cpus, &ranges);
+		release_locked(kernel, &cpus);
 	mutex_unlock(&kernel->lock);
 }
 

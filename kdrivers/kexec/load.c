@@ -116,7 +116,8 @@ int popcorn_load(struct popcorn_call *call, void *arg)
 	if (err)
 		return err;
 	err = -EBUSY;
-	if (kernel->state != POPCORN_STATE_RESERVED && kernel->state != POPCORN_STATE_LOADING)
+	if (kernel->releasing ||
+	    (kernel->state != POPCORN_STATE_RESERVED && kernel->state != POPCORN_STATE_LOADING))
 		goto unlock;
 	err = segments_check(kernel, segments, n);
 	if (err)
@@ -218,8 +219,8 @@ static int start_locked(struct popcorn_kernel *kernel, const struct popcorn_star
 	u32 i;
 	int err;
 
-	if (shutting_down || kernel->state != POPCORN_STATE_LOADING || !kernel->loaded ||
-	    !kernel->nr_cpus)
+	if (shutting_down || kernel->releasing || kernel->state != POPCORN_STATE_LOADING ||
+	    !kernel->loaded || !kernel->nr_cpus)
 		return -EBUSY;
 	if (!in_segment(kernel, start->entry, 1) ||
 	    !in_segment(kernel, start->boot_params, BOOT_PARAMS_SIZE))

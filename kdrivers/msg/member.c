@@ -469,7 +469,7 @@ static void bring_up(struct peer *peer)
 	rx_open(peer);
 }
 
-/* Whether this life of the peer is over for us; *ret_why: for the log. */
+/* Whether this life of the peer is over for us. */
 static bool is_over(const struct peer *peer, u64 life, u32 state)
 {
 	return POPCORN_LIFE_GENERATION(life) != peer->generation ||
