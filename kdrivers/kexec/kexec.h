@@ -77,7 +77,7 @@ struct popcorn_kernel {
 	struct mutex lock;
 	u32 state, reason; /* written by popcorn_set_state() only */
 	bool released;
-	u32 releasing; /* RELEASEs that wait for other kernels: no LOAD, no START */
+	u32 releasing;	   /* RELEASEs that wait for other kernels: no LOAD, no START */
 	bool loaded;	   /* segments are complete */
 	bool parked_reset; /* its emergency restart ends in our code */
 	u32 guest_state;   /* last one believed */

@@ -241,8 +241,9 @@ static struct endpoint *find(u64 number)
 {
 	struct endpoint *endpoint;
 
-	hash_for_each_possible_rcu(endpoints, endpoint, node,
-				   number) if (endpoint->number == number) return endpoint;
+	hash_for_each_possible_rcu(endpoints, endpoint, node, number)
+		if (endpoint->number == number)
+			return endpoint;
 	return NULL;
 }
 
@@ -400,8 +401,7 @@ static int take_group(const struct popcorn_msg *msg, const struct packet *packet
 		return -EPROTO;
 	length -= sizeof(name);
 	rcu_read_lock();
-	hash_for_each_possible_rcu(groups, membership, node, name_hash(name))
-	{
+	hash_for_each_possible_rcu(groups, membership, node, name_hash(name)) {
 		endpoint = membership->endpoint;
 		if (strcmp(membership->name, name) || (ours && endpoint->number == packet->from))
 			continue;
@@ -440,9 +440,9 @@ static int take_lookup(const struct packet *packet, u32 length, u32 room, void *
 	if (!name_valid(name))
 		return -EPROTO;
 	rcu_read_lock();
-	hash_for_each_possible_rcu(services, endpoint, service_node,
-				   name_hash(name)) if (!strcmp(endpoint->service, name)) number =
-		endpoint->number;
+	hash_for_each_possible_rcu(services, endpoint, service_node, name_hash(name))
+		if (!strcmp(endpoint->service, name))
+			number = endpoint->number;
 	rcu_read_unlock();
 	if (!number)
 		return -ENOENT;
@@ -455,12 +455,12 @@ static struct user_call *find_call(const struct popcorn_msg *msg, u64 number)
 {
 	struct user_call *call;
 
-	hash_for_each_possible(calls, call, node,
-			       number) if (call->number == number) return call->to.kernel ==
-				msg->from.id &&
-			call->to.generation == msg->from.generation
-		? call
-		: NULL;
+	hash_for_each_possible(calls, call, node, number)
+		if (call->number == number)
+			return call->to.kernel == msg->from.id &&
+					       call->to.generation == msg->from.generation
+				       ? call
+				       : NULL;
 	return NULL;
 }
 
@@ -727,8 +727,9 @@ int endpoint_bind(struct endpoint *endpoint, const char *name)
 	mutex_lock(&names_lock);
 	if (endpoint->service[0])
 		err = -EBUSY;
-	hash_for_each_possible(services, other, service_node,
-			       hash) if (!err && !strcmp(other->service, name)) err = -EEXIST;
+	hash_for_each_possible(services, other, service_node, hash)
+		if (!err && !strcmp(other->service, name))
+			err = -EEXIST;
 	if (!err) {
 		strscpy(endpoint->service, name, sizeof(endpoint->service));
 		hash_add_rcu(services, &endpoint->service_node, hash);
@@ -921,8 +922,7 @@ static void drop_partials(const struct popcorn_msg_peer *peer)
 	int bucket;
 
 	rcu_read_lock();
-	hash_for_each_rcu(endpoints, bucket, endpoint, node)
-	{
+	hash_for_each_rcu(endpoints, bucket, endpoint, node) {
 		spin_lock_irq(&endpoint->lock);
 		list_for_each_entry_safe(message, next, &endpoint->partial, list)
 			if (message->from.kernel == peer->id &&
@@ -940,8 +940,7 @@ static void fail_calls(const struct popcorn_msg_peer *peer)
 	int bucket;
 
 	spin_lock_irq(&calls_lock);
-	hash_for_each_safe(calls, bucket, next, call, node)
-	{
+	hash_for_each_safe(calls, bucket, next, call, node) {
 		if (call->to.kernel == peer->id && call->to.generation == peer->generation)
 			call_done(call, -EPIPE);
 	}

@@ -384,8 +384,7 @@ int popcorn_msg_group_send(struct popcorn_msg_group *group, u32 priority, u16 ty
 	might_sleep();
 	if (err)
 		return err;
-	for_each_set_bit(id, group->members, POPCORN_MEMBERS_MAX)
-	{
+	for_each_set_bit(id, group->members, POPCORN_MEMBERS_MAX) {
 		if (!is_member(group, id, &to))
 			continue;
 		err = tx_try(to, priority, &message, payload);
@@ -396,8 +395,7 @@ int popcorn_msg_group_send(struct popcorn_msg_group *group, u32 priority, u16 ty
 		else if (err == -ESHUTDOWN)
 			return err;
 	}
-	for_each_set_bit(id, full, POPCORN_MEMBERS_MAX)
-	{
+	for_each_set_bit(id, full, POPCORN_MEMBERS_MAX) {
 		if (!is_member(group, id, &to))
 			continue;
 		err = tx_wait(to, priority, &message, payload, &timeout);

@@ -530,8 +530,7 @@ static void take_down(const unsigned long *over)
 	struct peer *peer;
 	u32 id;
 
-	for_each_set_bit(id, over, POPCORN_MEMBERS_MAX)
-	{
+	for_each_set_bit(id, over, POPCORN_MEMBERS_MAX) {
 		peer = peers[id];
 		/* Remembered for the listeners: state is what senders go by. */
 		peer->tx_ready = peer->state == PEER_UP;
@@ -542,8 +541,7 @@ static void take_down(const unsigned long *over)
 		smp_store_release(&peer->state, PEER_DOWN);
 	}
 	synchronize_rcu();
-	for_each_set_bit(id, over, POPCORN_MEMBERS_MAX)
-	{
+	for_each_set_bit(id, over, POPCORN_MEMBERS_MAX) {
 		peer = peers[id];
 		unmap_peer(peer);
 		rx_drop(peer);

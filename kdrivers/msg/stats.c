@@ -25,8 +25,7 @@ static void collect(struct peer *peer, u32 lane, struct popcorn_msg_stats *ret)
 		.high_water = READ_ONCE(rx->high_water),
 		.slots = lane_slots(lane),
 	};
-	for_each_possible_cpu(cpu)
-	{
+	for_each_possible_cpu(cpu) {
 		count = per_cpu_ptr(peer->tx[lane].count, cpu);
 		ret->sent += count->messages;
 		ret->sent_bytes += count->bytes;

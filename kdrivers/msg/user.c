@@ -367,8 +367,7 @@ int user_send_group(struct endpoint *endpoint, struct popcorn_msg_send_args *arg
 	err = 0;
 	here.generation = self.generation;
 	user_tell(&here, priority, packet, length);
-	for_each_set_bit(id, full, POPCORN_MEMBERS_MAX)
-	{
+	for_each_set_bit(id, full, POPCORN_MEMBERS_MAX) {
 		const unsigned long begin = jiffies;
 
 		peer = (struct popcorn_msg_peer){ id, 0 };

@@ -350,9 +350,9 @@ int window_take_open(const struct popcorn_msg *msg, const struct packet *packet,
 	if (msg->room < REPLY_MAX || packet->number > U32_MAX)
 		return -EPROTO;
 	spin_lock_irqsave(&owned_lock, flags);
-	hash_for_each_possible(owned, window, owned,
-			       (u32)packet->number) if (window->number == packet->number) found =
-		window;
+	hash_for_each_possible(owned, window, owned, (u32)packet->number)
+		if (window->number == packet->number)
+			found = window;
 	if (!found || (packet->to && packet->to != found->endpoint)) {
 		ret = -ENOENT;
 	} else if (found->peer.kernel != msg->from.id ||
