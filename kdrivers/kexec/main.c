@@ -17,6 +17,7 @@
 #include <asm/apic.h>
 #include <asm/smp.h>
 #include <asm/tsc.h>
+#include <popcorn/args.h>
 #include <popcorn/msg.h>
 
 #include "kexec.h"
@@ -133,22 +134,9 @@ long popcorn_ioctl(struct popcorn_call *call, unsigned int cmd, unsigned long us
 		return -ENOTTY;
 	if ((op->flags & OP_CHANGES) && !capable(CAP_SYS_BOOT))
 		return -EPERM;
-	if (get_user(size, (u32 __user *)argp))
-		return -EFAULT;
-	if (size < op->min_size || size > PAGE_SIZE)
-		return -EINVAL;
-	err = copy_struct_from_user(&arg, op->size, argp, size);
+	err = popcorn_args_read(&arg, op->size, op->min_size, true, argp, &size);
 	if (err)
 		return err;
-	/*
-	 * Somebody may have changed it between the two reads; and memory that can't be written is
-	 * found here, before anything has happened that the caller would then not be told of.
-	 */
-	*(u32 *)&arg = size;
-	size = min(size, op->size);
-	if (copy_to_user(argp, &arg, size))
-		return -EFAULT;
-
 	err = op->fn(call, &arg);
 	if ((!err || (op->flags & OP_FAILS_OUT)) && copy_to_user(argp, &arg, size))
 		err = err ?: -EFAULT;

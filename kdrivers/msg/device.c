@@ -7,6 +7,7 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <popcorn/args.h>
 
 #include "msg.h"
 #include "user.h"
@@ -218,22 +219,9 @@ static long user_ioctl(struct file *file, unsigned int cmd, unsigned long user)
 	if (!op)
 		return -ENOTTY;
 	out = _IOC_DIR(op->cmd) & _IOC_READ;
-	if (get_user(size, (u32 __user *)argp))
-		return -EFAULT;
-	if (size < op->min_size || size > PAGE_SIZE)
-		return -EINVAL;
-	err = copy_struct_from_user(&arg, op->size, argp, size);
+	err = popcorn_args_read(&arg, op->size, op->min_size, out, argp, &size);
 	if (err)
 		return err;
-	/*
-	 * Somebody may have changed it between the two reads; and memory that can't be written is
-	 * found here, before anything has happened that the caller would then not be told of.
-	 */
-	*(u32 *)&arg = size;
-	size = min(size, op->size);
-	if (out && copy_to_user(argp, &arg, size))
-		return -EFAULT;
-
 	err = op->fn(&call, &arg);
 	if (out && (!err || (op->flags & OP_FAILS_OUT)) && copy_to_user(argp, &arg, size))
 		err = err ?: -EFAULT;

@@ -146,6 +146,15 @@ int hand_over(const struct popcorn_msg_addr *to, u32 priority, const struct pack
 	return ret;
 }
 
+/* All but those that kill; until sigprocmask(SIG_SETMASK, ret_old, NULL). */
+static void block_signals(sigset_t *ret_old)
+{
+	sigset_t mask;
+
+	siginitsetinv(&mask, sigmask(SIGKILL));
+	sigprocmask(SIG_BLOCK, &mask, ret_old);
+}
+
 /*
  * As hand_over(), but what has become of it is known whatever signals come, unless they kill: it is
  * only the answer of a handler that is waited for. What still interrupts it is the freezer, before
@@ -154,11 +163,10 @@ int hand_over(const struct popcorn_msg_addr *to, u32 priority, const struct pack
 static int hand_surely(const struct popcorn_msg_addr *to, u32 priority, const struct packet *packet,
 		       u32 length)
 {
-	sigset_t mask, old;
+	sigset_t old;
 	int ret;
 
-	siginitsetinv(&mask, sigmask(SIGKILL));
-	sigprocmask(SIG_BLOCK, &mask, &old);
+	block_signals(&old);
 	ret = hand_over(to, priority, packet, length, NULL, 0, ANSWER_TIMEOUT);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	return ret;
@@ -280,11 +288,10 @@ static int send_pieces(const struct popcorn_msg_addr *to, u32 priority, struct p
 static int send_rest(const struct popcorn_msg_addr *to, u32 priority, struct packet *packet,
 		     const char __user *buf)
 {
-	sigset_t mask, old;
+	sigset_t old;
 	int err;
 
-	siginitsetinv(&mask, sigmask(SIGKILL));
-	sigprocmask(SIG_BLOCK, &mask, &old);
+	block_signals(&old);
 	err = send_pieces(to, priority, packet, buf);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	if (err) {
@@ -294,10 +301,14 @@ static int send_rest(const struct popcorn_msg_addr *to, u32 priority, struct pac
 	return err;
 }
 
+static u32 priority_of(const struct popcorn_msg_send_args *args)
+{
+	return args->flags & POPCORN_MSG_SEND_BULK ? POPCORN_MSG_BULK : POPCORN_MSG_CONTROL;
+}
+
 int user_send(struct endpoint *endpoint, struct popcorn_msg_send_args *args, long timeout)
 {
-	const u32 priority =
-		args->flags & POPCORN_MSG_SEND_BULK ? POPCORN_MSG_BULK : POPCORN_MSG_CONTROL;
+	const u32 priority = priority_of(args);
 	const char __user *buf = u64_to_user_ptr(args->buf);
 	const u32 first = min_t(u32, args->length, PACKET_DATA_MAX);
 	struct packet *packet;
@@ -329,9 +340,9 @@ int user_send(struct endpoint *endpoint, struct popcorn_msg_send_args *args, lon
  */
 int user_send_group(struct endpoint *endpoint, struct popcorn_msg_send_args *args, long timeout)
 {
-	const u32 priority =
-		args->flags & POPCORN_MSG_SEND_BULK ? POPCORN_MSG_BULK : POPCORN_MSG_CONTROL;
+	const u32 priority = priority_of(args);
 	const u32 length = sizeof(struct packet) + sizeof(args->group) + args->length;
+	const struct popcorn_message message = { .length = length, .type = TYPE_USER };
 	struct popcorn_msg_addr here = { .kernel = self.id };
 	struct popcorn_msg_peer peer = {};
 	struct packet *packet;
@@ -368,14 +379,9 @@ int user_send_group(struct endpoint *endpoint, struct popcorn_msg_send_args *arg
 	here.generation = self.generation;
 	user_tell(&here, priority, packet, length);
 	for_each_set_bit(id, full, POPCORN_MEMBERS_MAX) {
-		const unsigned long begin = jiffies;
-
 		peer = (struct popcorn_msg_peer){ id, 0 };
-		if (timeout &&
-		    !popcorn_msg_send(peer, priority, TYPE_USER, packet, length, timeout))
+		if (!tx_wait(peer, priority, &message, packet, &timeout))
 			args->receivers++;
-		if (timeout != MAX_SCHEDULE_TIMEOUT)
-			timeout -= min_t(long, timeout, jiffies - begin);
 		if (signal_pending(current))
 			break;
 	}
