@@ -13,7 +13,6 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +29,8 @@
 #include <popcorn.h>
 #include <popcorn/head.h>
 
+#include "../tap.h"
+
 extern const char payload[], payload_end[];
 
 #define MB (1024 * 1024ULL)
@@ -39,27 +40,12 @@ extern const char payload[], payload_end[];
 #define CONTIG_SIZE (16 * MB)
 #define THREADS 8
 
-static int device, tests, failed;
+static int device;
 static uint32_t spare[2] = { 1, 2 };
 static uint64_t block_start, block_size, contig_start;
 static struct popcorn_info info;
 
 /* What was seen */
-
-static bool check(bool good, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static bool check(bool good, const char *format, ...)
-{
-	va_list ap;
-
-	printf("%sok %d - ", good ? "" : "not ", ++tests);
-	va_start(ap, format);
-	vprintf(format, ap);
-	va_end(ap);
-	putchar('\n');
-	fflush(stdout);
-	failed += !good;
-	return good;
-}
 
 /* 0 or negative errno, as in the kernel. */
 static int call(int fd, unsigned long command, void *arg)

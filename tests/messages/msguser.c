@@ -9,7 +9,6 @@
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,29 +24,15 @@
 
 #include <libpopcorn-msg.h>
 
+#include "../tap.h"
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define SECOND 1000
 #define LONG (60 * SECOND)
 
-static int tests, failed;
 static uint8_t buffer[POPCORN_MSG_SEND_MAX];
 
 /* What was seen */
-
-static bool check(bool good, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static bool check(bool good, const char *format, ...)
-{
-	va_list ap;
-
-	printf("%sok %d - ", good ? "" : "not ", ++tests);
-	va_start(ap, format);
-	vprintf(format, ap);
-	va_end(ap);
-	putchar('\n');
-	fflush(stdout);
-	failed += !good;
-	return good;
-}
 
 static bool is(intmax_t seen, intmax_t expected, const char *what)
 {
