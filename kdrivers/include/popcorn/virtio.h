@@ -27,12 +27,20 @@
 #define POPCORN_VIRTIO_CONFIG 128     /* bytes of a device's configuration */
 
 /* popcorn_virtio_slot.flags */
-#define POPCORN_VIRTIO_FAILED (1U << 0) /* needs a reset: VIRTIO_CONFIG_S_NEEDS_RESET */
+#define POPCORN_VIRTIO_FAILED (1U << 0)  /* needs a reset: VIRTIO_CONFIG_S_NEEDS_RESET */
+#define POPCORN_VIRTIO_REMOVED (1U << 1) /* is being taken away: its driver lets go of it, see below */
 
 /* popcorn_virtio_slot.command */
 #define POPCORN_VIRTIO_STOP 0	/* the device is reset: it touches no queue once that is done */
 #define POPCORN_VIRTIO_START 1	/* DRIVER_OK: features and queues below are valid */
 #define POPCORN_VIRTIO_GIVE_UP 2 /* FAILED: the driver does not want it; as STOP */
+
+/*
+ * A request is answered when @done is its number. One for an instance that is not there (any more) is not, and is
+ * not looked at. A STOP has to be waited for, before any memory of the queues is used for something else, also
+ * when the device is being taken away: until its server is out, @instance stays what it is. START
+ * need not be waited for: kicks are not lost.
+ */
 
 /* One queue; written by the secondary before START. */
 struct popcorn_virtio_queue {
