@@ -105,7 +105,7 @@ ok 'release' popcornctl release d2
 server=$first
 
 say '-- a kernel is released while a server has it mapped'
-ok 'stop' popcornctl stop d1
+ok 'kill' popcornctl kill d1
 ok 'release' popcornctl release d1
 wait $server || true
 systemctl reset-failed
