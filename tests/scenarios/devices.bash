@@ -93,3 +93,13 @@ unserve() {
 	wait "$server" || true
 	wait_until 10 device_state 0 'served 0'
 }
+
+# gave_up NAME: a driver could not have its device stopped.
+gave_up() {
+	[ "$(ask "$1" "dmesg | grep -c 'did not stop the device within 30 s: the memory of its queues is kept'")" = 1 ]
+}
+
+# unbound NAME: no device has a driver.
+unbound() {
+	[ "$(ask "$1" 'ls -d /sys/bus/virtio/drivers/virtio_rng/virtio[0-9]* 2>/dev/null | wc -l')" = 0 ]
+}

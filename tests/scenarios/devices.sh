@@ -86,9 +86,10 @@ say '-- a server that never stops: the driver gives up, keeps the memory, and is
 unserve
 serve "$id" 0 slow
 wait_until 10 said started
-ask d1 'cd /sys/bus/virtio/drivers/virtio_rng; for d in virtio*; do echo $d >unbind & done; wait; cd /' >/dev/null || true
-ask d1 "dmesg | grep -c 'did not stop the device within 30 s: the memory of its queues is kept'" >/run/out
-is 'it says so' "$(tail -n 1 /run/out)" 1
+ask d1 'cd /sys/bus/virtio/drivers/virtio_rng; for d in virtio*; do echo $d >unbind & done; cd /; echo' >/dev/null
+wait_until 60 gave_up d1
+say 'ok: it says so'
+wait_until 10 unbound d1
 ask d1 'for d in /sys/bus/virtio/devices/*; do echo ${d##*/} >/sys/bus/virtio/drivers/virtio_rng/bind & done; echo' >/dev/null
 unserve -KILL
 serve "$id" 0
