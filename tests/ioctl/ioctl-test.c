@@ -1409,6 +1409,7 @@ static void test_device_hostile(int fd)
 		{ "queue 1: not in the kernel's memory", 0, 0 }, /* over the end of the range */
 		{ "command 77 does not exist", 0, 0 },
 	};
+	struct popcorn_device_want w;
 	uint32_t slot;
 	int dev;
 
@@ -1436,6 +1437,8 @@ static void test_device_hostile(int fd)
 
 	/* Not started by asking again, but after a reset; started twice it is stopped. */
 	dev = open_device(fd, 1);
+	want(dev, &w, NULL);
+	expect(0, done(dev, w.number, w.state, ""), "DONE of the wish that was there");
 	queues_write(1);
 	request(1, POPCORN_VIRTIO_START);
 	check(looked(), "it was looked at");
@@ -1443,8 +1446,6 @@ static void test_device_hostile(int fd)
 	check(is_done(1, request(1, POPCORN_VIRTIO_STOP)), "it is reset");
 	request(1, POPCORN_VIRTIO_START);
 	for (slot = 0; slot < 2; slot++) {
-		struct popcorn_device_want w = {};
-
 		check(events(dev, 5000) & POLLIN, "a wish");
 		expect(0, want(dev, &w, NULL), "WANT");
 		check(w.state == (slot ? POPCORN_DEVICE_STOPPED : POPCORN_DEVICE_STARTED),
