@@ -276,8 +276,11 @@ void talk_look(struct manager *manager)
 		talk_open(talk);
 	if (talk->endpoint)
 		n = popcorn_endpoint_members(talk->endpoint, members, ARRAY_SIZE(members));
-	if (n < 0)
+	if (n < 0) {
+		/* This kernel is about to end. What is not read would be told of again and again. */
+		talk_close(talk);
 		n = 0;
+	}
 	if (n > (ssize_t)ARRAY_SIZE(members))
 		n = ARRAY_SIZE(members);
 
