@@ -125,6 +125,13 @@ void news_to_all(void)
 static void publish_bell(struct popcorn_doorbell *doorbell, u64 bell)
 {
 	WRITE_ONCE(self.entry->bell, bell);
+	/*
+	 * Who rang at the old place, where nobody hears it any more, does not ring again before its mark is
+	 * taken. It stored the mark before it looked where the bell is.
+	 */
+	virt_mb();
+	if (bell)
+		popcorn_msg_beat();
 }
 
 /*
