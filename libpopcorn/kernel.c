@@ -9,7 +9,7 @@
 struct popcorn_kernel {
 	char *path;
 	char *name, *state, *reason, *reason_text, *image, *initrd, *command_line, *version;
-	char *restart, *unit, *job, *policy;
+	char *restart, *unit, *job, *policy, *messages, *agent_version;
 	uint32_t id;
 	uint64_t memory, uptime, boot_time;
 	uint32_t *cpus;
@@ -171,6 +171,8 @@ static const struct property {
 	{ "Restart", "s", read_string, FIELD(restart) },
 	{ "Unit", "s", read_string, FIELD(unit) },
 	{ "Policy", "s", read_string, FIELD(policy) },
+	{ "Messages", "s", read_string, FIELD(messages) },
+	{ "AgentVersion", "s", read_string, FIELD(agent_version) },
 	{ "BootSteps", "a(st)", read_steps, 0 },
 	{ "History", "a(tsss)", read_history, 0 },
 	{ "Job", "o", read_string, FIELD(job) },
@@ -243,6 +245,8 @@ struct popcorn_kernel *popcorn_kernel_free(struct popcorn_kernel *kernel)
 	free(kernel->restart);
 	free(kernel->unit);
 	free(kernel->policy);
+	free(kernel->messages);
+	free(kernel->agent_version);
 	free(kernel->job);
 	free(kernel->cpus);
 	free(kernel->ranges);
@@ -496,6 +500,16 @@ const char *popcorn_kernel_get_restart(const struct popcorn_kernel *kernel)
 const char *popcorn_kernel_get_policy(const struct popcorn_kernel *kernel)
 {
 	return string_or_empty(kernel->policy);
+}
+
+const char *popcorn_kernel_get_messages(const struct popcorn_kernel *kernel)
+{
+	return string_or_empty(kernel->messages);
+}
+
+const char *popcorn_kernel_get_agent_version(const struct popcorn_kernel *kernel)
+{
+	return string_or_empty(kernel->agent_version);
 }
 
 const char *popcorn_kernel_get_unit(const struct popcorn_kernel *kernel)

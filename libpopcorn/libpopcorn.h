@@ -151,6 +151,10 @@ _popcorn_public_ const char *popcorn_kernel_get_restart(const struct popcorn_ker
 _popcorn_public_ const char *popcorn_kernel_get_unit(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_policy - the policy that started it, or "". */
 _popcorn_public_ const char *popcorn_kernel_get_policy(const struct popcorn_kernel *kernel);
+/** popcorn_kernel_get_messages - "yes", "no", "other-version"; "" does not run, or has not answered yet. */
+_popcorn_public_ const char *popcorn_kernel_get_messages(const struct popcorn_kernel *kernel);
+/** popcorn_kernel_get_agent_version - of Popcorn, as its agent says; or "". */
+_popcorn_public_ const char *popcorn_kernel_get_agent_version(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_job - number of the job that is under way for it; 0: none. */
 _popcorn_public_ uint32_t popcorn_kernel_get_job(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_boot_step - 1: step @index of its boot and how long it took, 0: no more. */

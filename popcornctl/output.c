@@ -325,6 +325,8 @@ struct json *kernel_json(const struct popcorn_kernel *kernel)
 	json_set(json, "boot_time", json_new_u64(popcorn_kernel_get_boot_time(kernel)));
 	json_set(json, "restart", json_new_string(popcorn_kernel_get_restart(kernel)));
 	json_set(json, "policy", json_new_string(popcorn_kernel_get_policy(kernel)));
+	json_set(json, "messages", json_new_string(popcorn_kernel_get_messages(kernel)));
+	json_set(json, "agent_version", json_new_string(popcorn_kernel_get_agent_version(kernel)));
 	json_set(json, "unit", json_new_string(popcorn_kernel_get_unit(kernel)));
 	json_set(json, "job", json_new_u64(popcorn_kernel_get_job(kernel)));
 	json_set(json, "boot_steps", steps);

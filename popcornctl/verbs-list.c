@@ -150,6 +150,25 @@ static char *describe_memory(const struct json *kernel)
 	return fclose(f) ? xstrdup("?") : text;
 }
 
+/* NULL: it does not run, or has not answered yet. */
+static char *describe_agent(const struct json *kernel)
+{
+	const char *messages = json_get_string(kernel, "messages");
+	char *text = NULL;
+
+	if (strcmp(messages, "yes") == 0) {
+		if (asprintf(&text, "Popcorn %s, takes messages",
+			     json_get_string(kernel, "agent_version")) < 0)
+			text = NULL;
+		return text;
+	}
+	if (strcmp(messages, "no") == 0)
+		return xstrdup("takes no messages");
+	if (strcmp(messages, "other-version") == 0)
+		return xstrdup("speaks another version of the messages");
+	return NULL;
+}
+
 static char *describe_steps(const struct json *kernel)
 {
 	const struct json *steps = json_get(kernel, "boot_steps");
@@ -207,7 +226,7 @@ static void print_status(const struct json *kernel, const struct tail *console)
 	const char *words = json_get_string(kernel, "reason_text");
 	_cleanup_free_ char *cpus = format_cpus(json_get(kernel, "cpus"));
 	_cleanup_free_ char *memory = describe_memory(kernel), *steps = describe_steps(kernel);
-	_cleanup_free_ char *id = text_id(kernel);
+	_cleanup_free_ char *id = text_id(kernel), *agent = describe_agent(kernel);
 	bool colors = use_color(STDOUT_FILENO);
 	uint64_t job = json_get_u64(kernel, "job");
 
@@ -230,6 +249,8 @@ static void print_status(const struct json *kernel, const struct tail *console)
 		printf("%12s: %" PRIu64 "\n", "Job", job);
 	print_field("ID", id);
 	print_field("Version", json_get_string(kernel, "version"));
+	if (agent)
+		print_field("Agent", agent);
 	print_field("CPUs", cpus);
 	print_field("Memory", memory);
 	print_field("Image", json_get_string(kernel, "image"));

@@ -140,6 +140,18 @@ GETTER(get_policy)
 	return sd_bus_message_append(reply, "s", ((struct kernel *)userdata)->policy);
 }
 
+GETTER(get_messages)
+{
+	struct kernel *kernel = userdata;
+
+	return sd_bus_message_append(reply, "s", talk_messages_to_string(kernel->talk.messages));
+}
+
+GETTER(get_agent_version)
+{
+	return sd_bus_message_append(reply, "s", ((struct kernel *)userdata)->talk.release);
+}
+
 GETTER(get_boot_steps)
 {
 	struct kernel *kernel = userdata;
@@ -220,6 +232,8 @@ static const sd_bus_vtable kernel_vtable[] = {
 	SD_BUS_PROPERTY("Restart", "s", get_restart, 0, CHANGES),
 	SD_BUS_PROPERTY("Unit", "s", get_unit, 0, CONST),
 	SD_BUS_PROPERTY("Policy", "s", get_policy, 0, CHANGES),
+	SD_BUS_PROPERTY("Messages", "s", get_messages, 0, CHANGES),
+	SD_BUS_PROPERTY("AgentVersion", "s", get_agent_version, 0, CHANGES),
 	SD_BUS_PROPERTY("BootSteps", "a(st)", get_boot_steps, 0, CHANGES),
 	SD_BUS_PROPERTY("History", "a(tsss)", get_history, 0, CHANGES),
 	SD_BUS_PROPERTY("Job", "o", get_job, 0, CHANGES),

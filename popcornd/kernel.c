@@ -185,6 +185,7 @@ void kernel_set_state(struct kernel *kernel, enum popcorn_state state, enum popc
 				       .reason = reason_to_string(reason),
 				       .job = kernel->job ? kernel->job->id : 0 },
 		 "kernel %s is %s: %s", kernel->name, state_to_string(state), text);
+	talk_look(kernel->manager);
 	if (!kernel->announced)
 		return;
 	kernel_emit_changed(kernel, properties);

@@ -13,6 +13,7 @@
 #include <sys/queue.h>
 
 #include "manager.h"
+#include "talk.h"
 
 #define HISTORY_MAX 64
 #define STEPS_MAX 8
@@ -64,6 +65,7 @@ struct kernel {
 	char release[64];
 	uint64_t boot_time;    /* CLOCK_REALTIME, µs, 0 = never */
 	uint64_t entered_usec; /* CLOCK_BOOTTIME */
+	struct talk_state talk;
 	struct boot_step steps[STEPS_MAX];
 	size_t n_steps;
 

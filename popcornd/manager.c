@@ -8,6 +8,7 @@
 
 #include "job.h"
 #include "log.h"
+#include "talk.h"
 #include "util.h"
 
 static int load_config(struct manager *manager, struct popcorn_error *error)
@@ -90,6 +91,8 @@ static void recover(struct manager *manager)
 		kernel_announce(kernel);
 		kernel_recover(kernel);
 	}
+	/* Those whose state is the same are asked as well. */
+	talk_look(manager);
 }
 
 int manager_need_driver(struct manager *manager, struct popcorn_error *error)
@@ -676,6 +679,7 @@ struct manager *manager_free(struct manager *manager)
 	while ((kernel = TAILQ_FIRST(&manager->kernels)))
 		kernel_free(kernel);
 	events_free(manager->events);
+	talk_free(manager->talk);
 	resources_free(manager->resources);
 	driver_free(manager->driver);
 	free_configs(manager->configs);
@@ -698,5 +702,5 @@ bool manager_has_threads(const struct manager *manager)
 	TAILQ_FOREACH(job, &manager->jobs, entry)
 		if (job->task)
 			return true;
-	return manager->n_requests > 0;
+	return manager->n_requests > 0 || talk_has_threads(manager->talk);
 }

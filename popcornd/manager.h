@@ -65,6 +65,7 @@ struct kernel;
 struct job;
 struct request;
 struct events;
+struct talk;
 
 TAILQ_HEAD(kernel_list, kernel);
 TAILQ_HEAD(job_list, job);
@@ -80,6 +81,7 @@ struct manager {
 	struct driver *driver;
 	struct resources *resources;
 	struct events *events;
+	struct talk *talk;	    /* NULL until a kernel's state has changed */
 	struct kernel_list kernels; /* oldest first */
 	struct job_list jobs;
 	struct request_list requests;

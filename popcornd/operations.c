@@ -40,6 +40,9 @@
 #define PROGRESS_KERNEL 0.6
 #define PROGRESS_AGENT 0.9
 
+#define PROGRESS_ASKED 0.1
+#define PROGRESS_ANSWERED 0.2
+
 /* What is loaded in a secondary before its init runs, in order. */
 static const char *const guest_modules[] = { "popcorn_msg", "popcorn_guest" };
 
@@ -908,6 +911,7 @@ int stop_kernel(struct driver *driver, int fd, uint64_t timeout_usec,
 {
 	uint64_t now = now_usec();
 	uint64_t deadline = timeout_usec < UINT64_MAX - now ? now + timeout_usec : UINT64_MAX;
+	bool asked = false;
 	int r;
 
 	for (;;) {
@@ -935,7 +939,20 @@ int stop_kernel(struct driver *driver, int fd, uint64_t timeout_usec,
 					error, r, "the kernel can't be asked to shut down");
 			continue;
 		case POPCORN_STATE_STOPPING:
-			break;
+			if (asked)
+				break;
+			/*
+			 * Only now that its end can't be taken for one of its own; also after a restart of
+			 * popcornd, which does not know what the last one did.
+			 */
+			asked = true;
+			report(operation, "asked", PROGRESS_ASKED);
+			if (operation->ask_agent && !is_cancelled(operation) &&
+			    operation->ask_agent(operation->userdata, status.id, status.generation,
+						 deadline) == 0)
+				report(operation, "answered", PROGRESS_ANSWERED);
+			/* It may have ended meanwhile, which is told once. */
+			continue;
 		}
 		r = wait_change(fd, operation->cancel_fd, deadline);
 		if (r == -ECANCELED)

@@ -32,7 +32,8 @@ struct operation {
 	int cancel_fd; /* readable = give up, undo, return CANCELLED; or -1 */
 	/*
 	 * May be NULL. Called in the thread of the operation. @step: "reserve", "load", "leader", "start",
-	 * "kernel", "agent"; @fraction 0..1 of all, of which "reserve" is PROGRESS_RESERVE.
+	 * "kernel", "agent"; of a stop "asked", "answered"; @fraction 0..1 of all, of which "reserve" is
+	 * PROGRESS_RESERVE.
 	 */
 	void (*progress)(void *userdata, const char *step, double fraction);
 	/*
@@ -40,6 +41,11 @@ struct operation {
 	 * be, or until that may be told. -ECANCELED.
 	 */
 	int (*wait_for_turn)(void *userdata);
+	/*
+	 * May be NULL. Called once a kernel was asked to shut down: asks its agent as well, and blocks until that
+	 * has answered, or will not; no longer than to @deadline (of now_usec()). 0: it has heard.
+	 */
+	int (*ask_agent)(void *userdata, uint32_t id, uint32_t generation, uint64_t deadline);
 	void *userdata;
 };
 

@@ -255,21 +255,43 @@ static void greet(const struct popcorn_guest_info *info)
 }
 
 /*
+ * Until @end, or until one of @fds has something to say. Who asks meanwhile hears that the shutdown is under way:
+ * the primary asks by the doorbell first, so its message may come now. The first of @fds is ours to fill in.
+ */
+static int poll_ending(struct messages *messages, struct pollfd *fds, size_t n, int64_t end)
+{
+	for (;;) {
+		int ready;
+
+		fds[0] = (struct pollfd){ .fd = messages_get_fd(messages), .events = POLLIN };
+		ready = poll(fds, n, remaining_ms(end));
+		if (ready < 0 && errno == EINTR)
+			continue;
+		if (ready <= 0 || !fds[0].revents)
+			return ready;
+		messages_receive(messages);
+		if (ready > 1 || !remaining_ms(end))
+			return ready - 1;
+	}
+}
+
+/*
  * Ends all other processes but PID 1: SIGTERM, then SIGKILL to those that are left after a while.
  * By their descriptors, because not all of them are our children.
  */
-static void end_processes(int proc)
+static void end_processes(struct messages *messages)
 {
+	int proc = messages->proc;
 	_cleanup_closedir_ DIR *dir = NULL;
-	_cleanup_free_ struct pollfd *fds = NULL;
-	size_t n = 0, left;
+	_cleanup_free_ struct pollfd *fds = malloc(sizeof(*fds));
+	size_t n = 1, left;
 	struct dirent *entry;
 	int64_t end;
 	int fd;
 
 	fd = openat(proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	dir = fd < 0 ? NULL : fdopendir(fd);
-	while (dir && (entry = readdir(dir))) {
+	while (dir && fds && (entry = readdir(dir))) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
 		char path[32], target[8];
 		struct pollfd *more;
@@ -296,28 +318,22 @@ static void end_processes(int proc)
 	/* Interactive shells ignore SIGTERM; what is stopped could not even end. */
 	kill(-1, SIGHUP);
 	kill(-1, SIGCONT);
-	left = n;
+	left = n - 1;
 	end = now_ms() + TERM_SECONDS * 1000;
-	while (left) {
-		int ready = poll(fds, n, remaining_ms(end));
-
-		if (ready < 0 && errno == EINTR)
-			continue;
-		if (ready <= 0)
-			break;
-		for (size_t i = 0; i < n; i++)
+	while (fds && left && poll_ending(messages, fds, n, end) > 0)
+		for (size_t i = 1; i < n; i++)
 			if (fds[i].fd >= 0 && fds[i].revents) {
 				close(fds[i].fd);
 				fds[i].fd = -1;
 				left--;
 			}
-	}
 	kill(-1, SIGKILL);
 }
 
-__attribute__((noreturn)) static void end_kernel(int proc, int how)
+__attribute__((noreturn)) static void end_kernel(struct messages *messages, int how)
 {
-	end_processes(proc);
+	messages->ending = true;
+	end_processes(messages);
 	sync();
 	reboot(how);
 	fail("reboot: %m");
@@ -401,11 +417,15 @@ static int run_poweroff(int proc)
  * Somebody else's init runs. Each kind has its own way of being asked; a script that the user has
  * made PID 1 has none, and then the order is ours to make.
  */
-__attribute__((noreturn)) static void shut_down(int proc)
+__attribute__((noreturn)) static void shut_down(struct messages *messages)
 {
 	char exe[PATH_MAX], argument[PATH_MAX];
 	int64_t end = now_ms() + INIT_SECONDS * 1000;
+	int proc = messages->proc;
+	struct pollfd fds[1];
 	bool asked = false;
+
+	messages->ending = true;
 
 	read_link(proc, "1/exe", exe, sizeof(exe));
 	read_first_word(proc, "1/cmdline", argument, sizeof(argument));
@@ -419,10 +439,10 @@ __attribute__((noreturn)) static void shut_down(int proc)
 
 	/* It ends with us, and with the kernel. */
 	while (asked && remaining_ms(end))
-		poll(NULL, 0, remaining_ms(end));
+		poll_ending(messages, fds, 1, end);
 	if (asked)
 		warn("%s did not shut down in %d s", exe, INIT_SECONDS);
-	end_kernel(proc, RB_POWER_OFF);
+	end_kernel(messages, RB_POWER_OFF);
 }
 
 static int wait_for_shutdown(int guest)
@@ -486,8 +506,6 @@ static void wait_for_requests(int guest, struct messages *messages)
 		if (fds[MESSAGES].revents)
 			wanted |= messages_receive(messages);
 	}
-	/* Nobody asks in vain for as long as the shutdown takes. */
-	messages_close(messages);
 	if (children >= 0)
 		close(children);
 }
@@ -515,7 +533,7 @@ static void start_waiter(int guest, struct messages *messages, char *argv[])
 	messages->other_root = true;
 	messages->own_name = argv[0];
 	wait_for_requests(guest, messages);
-	shut_down(messages->proc);
+	shut_down(messages);
 }
 
 static bool is_us(const char *path)
@@ -588,7 +606,6 @@ __attribute__((noreturn)) static void run_shell(int guest, struct messages *mess
 		[GUEST] = { .fd = guest, .events = POLLIN },
 		[MESSAGES] = { .events = POLLIN },
 	};
-	int proc = messages->proc;
 	int64_t started = 0;
 	pid_t shell = 0;
 	sigset_t set;
@@ -627,17 +644,17 @@ __attribute__((noreturn)) static void run_shell(int guest, struct messages *mess
 			if (wait_for_shutdown(guest) < 0)
 				fds[GUEST].fd = -1;
 			else
-				end_kernel(proc, RB_POWER_OFF);
+				end_kernel(messages, RB_POWER_OFF);
 		}
 		while (read(fds[SIGNALS].fd, &signal, sizeof(signal)) == sizeof(signal)) {
 			switch (signal.ssi_signo) {
 			case SIGUSR1:
-				end_kernel(proc, RB_HALT_SYSTEM);
+				end_kernel(messages, RB_HALT_SYSTEM);
 			case SIGUSR2:
-				end_kernel(proc, RB_POWER_OFF);
+				end_kernel(messages, RB_POWER_OFF);
 			case SIGTERM:
 			case SIGINT:
-				end_kernel(proc, RB_AUTOBOOT);
+				end_kernel(messages, RB_AUTOBOOT);
 			default:
 				break;
 			}
@@ -649,7 +666,7 @@ __attribute__((noreturn)) static void run_shell(int guest, struct messages *mess
 			messages_forget(messages, pid);
 		}
 		if (fds[MESSAGES].revents && messages_receive(messages))
-			end_kernel(proc, RB_POWER_OFF);
+			end_kernel(messages, RB_POWER_OFF);
 	}
 }
 

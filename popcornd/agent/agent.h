@@ -19,6 +19,7 @@ void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
  * @proc:	/proc likewise
  * @other_root:	commands run in the root of PID 1, which is not ours
  * @own_name:	argv[0], which begins with '@' in a process that systemd is to leave alone
+ * @ending:	the kernel is shutting down: no more sessions
  * @sessions:	their processes, or 0
  */
 struct messages {
@@ -26,6 +27,7 @@ struct messages {
 	int dev;
 	int proc;
 	bool other_root;
+	bool ending;
 	char *own_name;
 	pid_t sessions[AGENT_SESSIONS_MAX];
 };

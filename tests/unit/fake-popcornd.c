@@ -1012,6 +1012,8 @@ static int get_kernel(sd_bus *b, const char *path, const char *interface, const 
 		{ "Restart", kernel->restart },
 		{ "Unit", unit },
 		{ "Policy", kernel->policy },
+		{ "Messages", strcmp(kernel->state, "running") ? "" : "yes" },
+		{ "AgentVersion", strcmp(kernel->state, "running") ? "" : "0.1.0" },
 	};
 
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
@@ -1121,6 +1123,8 @@ static const sd_bus_vtable kernel_vtable[] = {
 	SD_BUS_PROPERTY("Restart", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Unit", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Policy", "s", get_kernel, 0, 0),
+	SD_BUS_PROPERTY("Messages", "s", get_kernel, 0, 0),
+	SD_BUS_PROPERTY("AgentVersion", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("BootSteps", "a(st)", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("History", "a(tsss)", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Job", "o", get_kernel, 0, 0),

@@ -3,12 +3,20 @@
 #include <check.h>
 #include <ctype.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
+#include <libpopcorn-msg.h>
+
+#include "config-build.h"
 #include "house.h"
+#include "protocol.h"
 #include "run.h"
 #include "util.h"
 
@@ -215,6 +223,142 @@ START_TEST(test_stop_times_out)
 	ends(call("Stop", "st", "db0", UINT64_C(100000)), "done", "");
 	is("db0", "State", "stopped");
 	fake_check_whole(fake);
+}
+END_TEST
+
+/* An agent of kernel 1, and how it is. One that hears of a shutdown ends with HEARD. */
+enum agent_kind { ANSWERS, OTHER_VERSION, OTHER_RELEASE, SILENT };
+#define HEARD 7
+
+__attribute__((noreturn)) static void run_agent(enum agent_kind kind, int ready)
+{
+	struct agent_hello hello = { .header = agent_header(AGENT_HELLO, 0),
+				     .release = POPCORN_VERSION };
+	struct popcorn_endpoint *endpoint;
+	struct popcorn_received received;
+	struct agent_header header;
+	int status = 0;
+
+	setenv("POPCORN_FAKE_KERNEL", "1", 1);
+	if (popcorn_endpoint_open(&endpoint) < 0 ||
+	    popcorn_endpoint_bind(endpoint, AGENT_SERVICE) < 0 || write(ready, "", 1) != 1)
+		_exit(1);
+	if (kind == OTHER_VERSION) {
+		hello.header.version++;
+		status = -EPROTO;
+	} else if (kind == OTHER_RELEASE) {
+		strcpy(hello.release, "0.0\n9");
+	}
+	for (;;) {
+		struct pollfd fd = { .fd = popcorn_endpoint_get_fd(endpoint), .events = POLLIN };
+		bool end;
+
+		poll(&fd, 1, -1);
+		if (popcorn_endpoint_receive(endpoint, &header, sizeof(header), 0, &received,
+					     NULL) != sizeof(header))
+			_exit(2);
+		if (kind == SILENT)
+			continue;
+		end = header.type == AGENT_SHUTDOWN && status == 0;
+		popcorn_endpoint_reply(endpoint, received.call, status, &hello,
+				       end ? 0 : sizeof(hello));
+		if (end)
+			_exit(HEARD);
+	}
+}
+
+static pid_t start_agent(enum agent_kind kind)
+{
+	char byte;
+	int fds[2];
+	pid_t pid;
+
+	ck_assert_int_eq(pipe(fds), 0);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		run_agent(kind, fds[1]);
+	}
+	close(fds[1]);
+	ck_assert_int_eq(read(fds[0], &byte, 1), 1);
+	close(fds[0]);
+	return pid;
+}
+
+/* Whether it has heard that it is to shut down. */
+static bool end_agent(pid_t pid)
+{
+	char name[PATH_MAX + 32];
+	int status;
+
+	kill(pid, SIGKILL);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	snprintf(name, sizeof(name), "%s/msg/1." AGENT_SERVICE, fake->root);
+	ck_assert_int_eq(unlink(name), 0);
+	return WIFEXITED(status) && WEXITSTATUS(status) == HEARD;
+}
+
+static bool shows(const void *key_and_value)
+{
+	const char *const *a = key_and_value;
+	_cleanup_free_ char *value = property("db0", a[0]);
+
+	return strcmp(value, a[1]) == 0;
+}
+
+static void comes(const char *key, const char *value)
+{
+	process(shows, (const char *[]){ key, value });
+}
+
+static const char *const answers[] = {
+	[ANSWERS] = "yes",
+	[OTHER_VERSION] = "other-version",
+	[OTHER_RELEASE] = "yes",
+	[SILENT] = "no",
+};
+
+START_TEST(test_agent)
+{
+	const char *release = _i == ANSWERS ? POPCORN_VERSION : _i == OTHER_RELEASE ? "0.0?9" : "";
+	char folder[PATH_MAX + 8];
+	pid_t agent;
+
+	/* Without a device nobody is asked, and all goes on. */
+	boot("db0");
+	is("db0", "Messages", "no");
+	ends(call("Kill", "s", "db0"), "done", "");
+	is("db0", "Messages", "");
+
+	end_daemon(SIGKILL);
+	snprintf(folder, sizeof(folder), "%s/msg", fake->root);
+	ck_assert_int_eq(mkdir(folder, 0700), 0);
+	setenv("POPCORN_FAKE_MSG", folder, 1);
+	/* The life that the messages that pretend know. */
+	fake->generations = 0;
+	start_daemon();
+	ends(call("Release", "s", "db0"), "done", "");
+	agent = start_agent((enum agent_kind)_i);
+	boot("db0");
+	comes("Messages", answers[_i]);
+	is("db0", "AgentVersion", release);
+	/* Another popcornd asks again. */
+	end_daemon(SIGKILL);
+	start_daemon();
+	comes("Messages", answers[_i]);
+	is("db0", "AgentVersion", release);
+
+	/* Neither one that does not answer nor one that answers and does nothing is waited for. */
+	fake->ignores_stop = true;
+	ends(call("Stop", "st", "db0", UINT64_C(300000)), "done", "");
+	is("db0", "State", "stopped");
+	is("db0", "Reason", "requested");
+	is("db0", "Messages", "");
+	is("db0", "AgentVersion", "");
+	ck_assert_int_eq(end_agent(agent), _i == ANSWERS || _i == OTHER_RELEASE);
+	fake_check_whole(fake);
+	unsetenv("POPCORN_FAKE_MSG");
 }
 END_TEST
 
@@ -674,6 +818,7 @@ int main(void)
 	tcase_add_test(tcase, test_stop_supersedes_boot);
 	tcase_add_test(tcase, test_kill_supersedes_stop);
 	tcase_add_test(tcase, test_stop_times_out);
+	tcase_add_loop_test(tcase, test_agent, 0, ARRAY_SIZE(answers));
 	tcase_add_test(tcase, test_stuck);
 	tcase_add_test(tcase, test_crash);
 	tcase_add_test(tcase, test_power_off);

@@ -35,7 +35,8 @@ static void progress(void *userdata, const char *step, double fraction)
 	const char *end = strrchr(steps, ' ');
 
 	(void)userdata;
-	if (!*steps)
+	/* A stop is another job than the boot before it. */
+	if (!*steps || strcmp(step, "asked") == 0)
 		last = 0;
 	ck_assert(fraction >= last && fraction <= 1);
 	last = fraction;
@@ -197,6 +198,59 @@ START_TEST(test_shell)
 	ck_assert_int_eq(boot_check(&config, &def, NULL, &error), 0);
 	ck_assert_msg(boot(&claim, &fd) == 0, "%s", error.text);
 	end(claim, fd);
+}
+END_TEST
+
+static unsigned asks;
+static int ask_result;
+
+static int ask_agent(void *userdata, uint32_t id, uint32_t generation, uint64_t deadline)
+{
+	const struct fake_kernel *kernel = fake_kernel(fake, "db0");
+
+	(void)userdata;
+	asks++;
+	/* What it does now is none of its own; it may have done it already. */
+	ck_assert_int_eq(kernel->state,
+			 fake->ignores_stop ? POPCORN_STATE_STOPPING : POPCORN_STATE_STOPPED);
+	ck_assert_uint_eq(id, 1);
+	ck_assert_uint_eq(generation, kernel->generation);
+	ck_assert_uint_le(deadline, now_usec() + 50000);
+	return ask_result;
+}
+
+START_TEST(test_stop_asks_the_agent)
+{
+	static const int results[] = { 0, -ETIMEDOUT, -ENOENT };
+
+	operation.ask_agent = ask_agent;
+	fake->ignores_stop = true;
+	for (unsigned i = 0; i < ARRAY_SIZE(results); i++) {
+		struct claim *claim;
+		int fd;
+
+		ck_assert_int_eq(boot(&claim, &fd), 0);
+		steps[0] = '\0';
+		asks = 0;
+		ask_result = results[i];
+		/* Whatever it answers, the time runs. */
+		ck_assert_int_eq(stop_kernel(driver, fd, 50000, &operation, &error), 1);
+		ck_assert_uint_eq(asks, 1);
+		ck_assert_str_eq(steps, results[i] == 0 ? "asked answered" : "asked");
+		end(claim, fd);
+	}
+	/* One that has ended when it is asked is not waited for. */
+	struct claim *claim;
+	int fd;
+
+	fake->ignores_stop = false;
+	ask_result = -EPIPE;
+	ck_assert_int_eq(boot(&claim, &fd), 0);
+	steps[0] = '\0';
+	ck_assert_int_eq(stop_kernel(driver, fd, 50000, &operation, &error), 0);
+	ck_assert_str_eq(steps, "asked");
+	end(claim, fd);
+	operation.ask_agent = NULL;
 }
 END_TEST
 
@@ -733,6 +787,7 @@ int main(void)
 	tcase_add_test(tc, test_turn);
 	tcase_add_test(tc, test_shell);
 	tcase_add_test(tc, test_stop);
+	tcase_add_test(tc, test_stop_asks_the_agent);
 	tcase_add_test(tc, test_dies_while_booting);
 	tcase_add_test(tc, test_timeout);
 	tcase_add_test(tc, test_cancel);
