@@ -261,6 +261,8 @@ irqreturn_t rx_interrupt(int irq, void *cookie);
 void rx_open(struct peer *peer);
 void rx_kick(void);
 void rx_beat(void);
+u64 rx_poll_next(u64 ns, u64 gap);
+void rx_look(bool (*is_there)(const void *what), const void *what, u64 ns);
 void rx_busy_wait(const struct completion *done);
 void rx_lane_init(struct peer *peer, u32 lane);
 void rx_streams_init(struct rx *rx);

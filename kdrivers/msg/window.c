@@ -427,7 +427,7 @@ static int take_claim(struct claim *claim, const struct window_ranges *answer, i
 static int ask_for_ranges(struct endpoint *endpoint, const struct popcorn_msg_addr *to, u32 number,
 			  struct claim *claim)
 {
-	struct packet *packet = packet_new(PACKET_WINDOW, endpoint, to->endpoint);
+	struct packet *packet = packet_new(PACKET_WINDOW, endpoint, to->endpoint, 0);
 	struct window_ranges *answer = kmalloc(REPLY_MAX, GFP_KERNEL_ACCOUNT);
 	int ret = packet && answer ? 0 : -ENOMEM;
 

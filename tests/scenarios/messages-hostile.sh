@@ -86,7 +86,7 @@ echo 7 >/sys/module/popcorn_msg/parameters/protocol
 up bad 1
 wait_until 30 reaches good 2
 id=$(sed -n 's/^peer \([0-9]*\.[0-9]*\) .*/\1/p' $PEERS | tail -n 1)
-wait_until 30 says "kernel ${id%.*} speaks protocols 1 to 1, this one 7 to 7"
+wait_until 30 says "kernel ${id%.*} speaks protocols 2 to 2, this one 7 to 7"
 wait_until 30 says "kernel $id has failed: it speaks no protocol that this kernel knows"
 say "ok: $(dmesg | grep "kernel $id has failed" | tail -n 1)"
 is 'what the other one says' \
