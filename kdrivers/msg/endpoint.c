@@ -27,6 +27,11 @@
  * wait between two pieces; one that was killed says so, unless there was no room to say it.
  */
 #define PARTIAL_TIMEOUT (5 * HZ)
+/*
+ * Who receives looks for a message before sleeping when the last one has come within so many times
+ * poll_us. More than once: it would have come sooner if both sides had looked.
+ */
+#define LOOK_REACH 4
 /* Who waits for room looks by himself so often: that there is some may not have been said. */
 #define ROOM_RETRY HZ
 
@@ -743,15 +748,17 @@ static bool has_message(const void *what)
  */
 static long wait_for_message(struct endpoint *endpoint, long timeout)
 {
-	u64 begin = local_clock(), poll_ns = READ_ONCE(endpoint->poll_ns);
+	const u64 begin = local_clock();
 
-	user_look(has_message, endpoint, poll_ns);
-	timeout = wait_event_interruptible_timeout(endpoint->wait, first_message(endpoint),
-						   timeout);
-	/* If it came, then how soon. */
+	if (READ_ONCE(endpoint->looks))
+		user_look(has_message, endpoint);
+	timeout =
+		wait_event_interruptible_timeout(endpoint->wait, first_message(endpoint), timeout);
+	/* Clocks of CPUs may differ a little. */
 	if (timeout > 0)
-		WRITE_ONCE(endpoint->poll_ns,
-			   rx_poll_next(poll_ns, READ_ONCE(endpoint->arrived) - begin));
+		WRITE_ONCE(endpoint->looks,
+			   (s64)(READ_ONCE(endpoint->arrived) - begin) <
+				   (s64)(LOOK_REACH * READ_ONCE(poll_us) * 1000ULL));
 	return timeout < 0 ? -EINTR : timeout;
 }
 

@@ -603,23 +603,17 @@ void rx_kick(void)
 		hand_over();
 }
 
-/* How long it pays to look from now on, after @ns, when a message has come after @gap. */
-u64 rx_poll_next(u64 ns, u64 gap)
-{
-	u64 limit = READ_ONCE(poll_us) * 1000ULL;
-
-	/* Clocks of CPUs may differ a little. */
-	if ((s64)gap < 0)
-		gap = 0;
-	if (gap < limit)
-		return min(ns ? 2 * ns : POLL_FIRST_NS, limit);
-	return ns / 2 < POLL_FIRST_NS ? 0 : ns / 2;
-}
-
 /* Does looking pay? It would have, if the message came soon after we had stopped. */
 static bool worth_polling(void)
 {
-	poll_ns = rx_poll_next(poll_ns, local_clock() - armed_at);
+	u64 limit = READ_ONCE(poll_us) * 1000ULL, gap = local_clock() - armed_at;
+
+	if ((s64)gap < 0)
+		gap = 0;
+	if (gap < limit)
+		poll_ns = min(poll_ns ? 2 * poll_ns : POLL_FIRST_NS, limit);
+	else
+		poll_ns = poll_ns / 2 < POLL_FIRST_NS ? 0 : poll_ns / 2;
 	return poll_ns;
 }
 
@@ -692,17 +686,17 @@ static int thread(void *unused)
 }
 
 /*
- * Reads messages while somebody waits for one: for @ns, unless somebody else wants the CPU, or until
- * @is_there(@what). So what comes soon costs neither interrupt nor wake-up. Not on RT, where
+ * Reads messages while somebody waits for one: for as long as poll_us says, unless somebody else
+ * wants the CPU, or until @is_there(@what). So what comes soon costs neither interrupt nor wake-up. Not on RT, where
  * preemption can't be off meanwhile. Context: process.
  */
-void rx_look(bool (*is_there)(const void *what), const void *what, u64 ns)
+void rx_look(bool (*is_there)(const void *what), const void *what)
 {
-	u64 end = local_clock() + ns;
+	u64 end = local_clock() + READ_ONCE(poll_us) * 1000ULL;
 	bool reader = false;
 	u32 lane;
 
-	if (IS_ENABLED(CONFIG_PREEMPT_RT) || !ns)
+	if (IS_ENABLED(CONFIG_PREEMPT_RT) || !READ_ONCE(poll_us))
 		return;
 	/* The reader must not lose its CPU: everybody would wait for it. */
 	preempt_disable();
@@ -729,10 +723,10 @@ static bool is_done(const void *what)
 	return READ_ONCE(done->done);
 }
 
-/* For a reply: as long as poll_us says. Context: process. */
+/* As rx_look(), for a reply. */
 void rx_busy_wait(const struct completion *done)
 {
-	rx_look(is_done, done, READ_ONCE(poll_us) * 1000ULL);
+	rx_look(is_done, done);
 }
 
 /* From member_work: what has waited in the rings until the listeners knew is handled now. */

@@ -71,13 +71,13 @@ bool user_next(struct popcorn_msg_peer *peer)
 }
 
 /* As rx_look(). */
-void user_look(bool (*is_there)(const void *what), const void *what, u64 ns)
+void user_look(bool (*is_there)(const void *what), const void *what)
 {
 	const int index = user_enter();
 
 	if (index < 0)
 		return;
-	rx_look(is_there, what, ns);
+	rx_look(is_there, what);
 	user_leave(index);
 }
 
@@ -495,7 +495,7 @@ static int wait_for_reply(struct user_call *call, struct packet *packet, long *t
 	long most, left;
 	int err;
 
-	user_look(is_answered, call, READ_ONCE(poll_us) * 1000ULL);
+	user_look(is_answered, call);
 	for (;;) {
 		most = asks ? min_t(long, *timeout, ASK_AFTER) : *timeout;
 		left = wait_for_completion_interruptible_timeout(&call->done, most);

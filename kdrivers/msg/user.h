@@ -59,8 +59,8 @@ enum packet_kind {
 	PACKET_PING,	   /* Reply: the same bytes */
 	PACKET_WINDOW,	   /* @number: of the window; @offset: first range. Reply: window_ranges */
 	PACKET_REVOKE,	   /* @number: of the window. Reply: it is not mapped any more */
-	PACKET_REFUSED,	   /* @number: of the call, whose request is not there: @status says why. Sent */
-	PACKET_ASK,	   /* @number: of the call. Reply: it is there, or REPLY or REFUSED was sent */
+	PACKET_REFUSED, /* @number: of the call, whose request is not there: @status says why. Sent */
+	PACKET_ASK,	/* @number: of the call. Reply: it is there, or REPLY or REFUSED was sent */
 };
 
 #define PACKET_CLOSED (1U << 0) /* REPLY: by nobody, the endpoint was closed */
@@ -139,7 +139,7 @@ struct endpoint {
 
 	wait_queue_head_t wait; /* for messages */
 	u64 arrived;		/* local_clock() of the last one */
-	u64 poll_ns;		/* how long it pays to look for one before sleeping */
+	bool looks;		/* for one before sleeping */
 	struct timer_list timer;
 	struct mutex receive;
 	atomic_t members_seen;
@@ -189,7 +189,7 @@ void endpoints_exit(void);
 /* user.c */
 int user_enter(void);
 void user_leave(int index);
-void user_look(bool (*is_there)(const void *what), const void *what, u64 ns);
+void user_look(bool (*is_there)(const void *what), const void *what);
 bool user_next(struct popcorn_msg_peer *peer);
 int user_resolve(struct popcorn_msg_addr *to);
 struct packet *packet_new(u8 kind, const struct endpoint *from, u64 to, u32 length);
