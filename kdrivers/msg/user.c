@@ -173,10 +173,10 @@ int hand_over(const struct popcorn_msg_addr *to, u32 priority, const struct pack
 
 /*
  * Sends a packet, without an answer of the kernel that it is for. 0, or a negative errno, and then it
- * was not taken. *timeout: for room in the ring; what is left of it.
+ * was not taken. @timeout: for room in the ring; at most ANSWER_TIMEOUT, because user_quiesce() waits.
  */
 static int send_packet(const struct popcorn_msg_addr *to, u32 priority, const struct packet *packet,
-		       u32 length, long *timeout)
+		       u32 length, long timeout)
 {
 	const struct popcorn_message message = { .length = length, .type = TYPE_USER };
 	const struct popcorn_msg_peer peer = { to->kernel, to->generation };
@@ -188,7 +188,7 @@ static int send_packet(const struct popcorn_msg_addr *to, u32 priority, const st
 	if (to->kernel == self.id)
 		err = take_here(to, priority, packet, length, NULL, 0);
 	else
-		err = tx_wait(peer, priority, &message, packet, timeout);
+		err = tx_wait(peer, priority, &message, packet, &timeout);
 	user_leave(index);
 	return err;
 }
@@ -223,16 +223,14 @@ static int hand_surely(const struct popcorn_msg_addr *to, u32 priority, const st
 static int send_surely(const struct popcorn_msg_addr *to, u32 priority, const struct packet *packet,
 		       u32 length)
 {
-	long timeout = 0;
 	sigset_t old;
-	int err = send_packet(to, priority, packet, length, &timeout);
+	int err = send_packet(to, priority, packet, length, 0);
 
 	/* It seldom has to wait. */
 	if (err != -ETIMEDOUT)
 		return err;
-	timeout = ANSWER_TIMEOUT;
 	block_signals(&old);
-	err = send_packet(to, priority, packet, length, &timeout);
+	err = send_packet(to, priority, packet, length, ANSWER_TIMEOUT);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	return err;
 }
@@ -326,7 +324,6 @@ static int send_pieces(const struct popcorn_msg_addr *to, u32 priority, struct p
 		       const char __user *buf)
 {
 	const unsigned long end = jiffies + ANSWER_TIMEOUT;
-	long timeout = ANSWER_TIMEOUT;
 	u32 length;
 	int err;
 
@@ -340,7 +337,8 @@ static int send_pieces(const struct popcorn_msg_addr *to, u32 priority, struct p
 		if (packet->offset + length == packet->total)
 			err = hand_surely(to, priority, packet, sizeof(*packet) + length);
 		else
-			err = send_packet(to, priority, packet, sizeof(*packet) + length, &timeout);
+			err = send_packet(to, priority, packet, sizeof(*packet) + length,
+					  ANSWER_TIMEOUT);
 		if (!err && time_after(jiffies, end) && packet->offset + length < packet->total)
 			err = -ETIMEDOUT;
 		if (err)
@@ -519,6 +517,7 @@ static int wait_for_reply(struct user_call *call, struct packet *packet, long *t
  */
 static int call_and_wait(struct user_call *call, struct packet *packet, u32 length, long timeout)
 {
+	unsigned long begin;
 	u32 sequence;
 	int ret;
 
@@ -529,7 +528,10 @@ static int call_and_wait(struct user_call *call, struct packet *packet, u32 leng
 		sequence = room_sequence(&call->to);
 		call_begin(call);
 		packet->number = call->number;
-		ret = send_packet(&call->to, POPCORN_MSG_CONTROL, packet, length, &timeout);
+		begin = jiffies;
+		ret = send_packet(&call->to, POPCORN_MSG_CONTROL, packet, length,
+				  min_t(long, timeout, ANSWER_TIMEOUT));
+		use_up(&timeout, jiffies - begin);
 		if (!ret)
 			ret = wait_for_reply(call, packet, &timeout);
 		ret = call_end(call, ret);
@@ -630,9 +632,9 @@ int user_reply_closed(const struct message *request, u64 endpoint)
 		.from = endpoint,
 		.number = request->number,
 	};
-	long timeout = ANSWER_TIMEOUT;
 
-	return send_packet(&request->from, POPCORN_MSG_CONTROL, &packet, sizeof(packet), &timeout);
+	return send_packet(&request->from, POPCORN_MSG_CONTROL, &packet, sizeof(packet),
+			   ANSWER_TIMEOUT);
 }
 
 int user_ping(struct endpoint *endpoint, struct popcorn_msg_ping *args)

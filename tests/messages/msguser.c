@@ -888,6 +888,21 @@ static int rights(uint32_t kernel)
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* Finds the server, and calls it when told to: then it may be gone. */
+static int late(uint32_t kernel)
+{
+	struct popcorn_endpoint *endpoint = open_endpoint();
+	struct popcorn_msg_addr server = find(endpoint, kernel, "test");
+	ssize_t n;
+
+	printf("found\n");
+	if (getchar() == EOF)
+		return EXIT_FAILURE;
+	n = ask(endpoint, &server, OP_ECHO, 0, NULL, 0, LONG, NULL);
+	printf("called: %s\n", n < 0 ? strerrorname_np((int)-n) : "answered");
+	return EXIT_SUCCESS;
+}
+
 /* Windows */
 
 static sigjmp_buf fault_jump;
@@ -1154,6 +1169,8 @@ int main(int argc, char **argv)
 		return test(kernel);
 	if (!strcmp(verb, "flood") && argc == 4)
 		return flood(kernel, argv[3]);
+	if (!strcmp(verb, "late") && argc == 3)
+		return late(kernel);
 	if (!strcmp(verb, "rights") && argc == 3)
 		return rights(kernel);
 	if (!strcmp(verb, "windows") && argc == 3)
@@ -1170,7 +1187,8 @@ int main(int argc, char **argv)
 	if (!strcmp(verb, "trip") && argc == 4)
 		return trip(kernel, strtoul(argv[3], NULL, 0));
 	fprintf(stderr,
-		"Usage: msguser serve NAME | test KERNEL | flood KERNEL SIZE|call|never | "
+		"Usage: msguser serve NAME | test KERNEL | flood KERNEL SIZE|call|never | late "
+		"KERNEL | "
 		"rights KERNEL | windows KERNEL | own KERNEL close|stay|again|exit | count | "
 		"steal KERNEL FROM TO | imposter KERNEL | trip KERNEL COUNT\n");
 	return 2;
