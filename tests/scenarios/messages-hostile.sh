@@ -115,7 +115,7 @@ wait_until 30 says "kernel $id has failed: it speaks no protocol that this kerne
 say "ok: $(dmesg | grep "kernel $id has failed" | tail -n 1)"
 is 'what the other one says' \
 	"$(on bad 'dmesg | sed -n "s/.*kernel 0 \(speaks protocols.*\)/\1/p"')" \
-	'speaks protocols 7 to 7, this one 1 to 1'
+	'speaks protocols 7 to 7, this one 2 to 2'
 is 'whom the primary can reach' "$(sed -n 's/^peer \([0-9]*\)\..* up$/\1/p' $PEERS)" 1
 echo 0 >/sys/module/popcorn_msg/parameters/protocol
 away
