@@ -181,6 +181,14 @@ _popcorn_public_ int popcorn_boot_options_set_memory(struct popcorn_boot_options
  *  for each node. The kernel then gets none from elsewhere, and set_memory is not needed. */
 _popcorn_public_ int popcorn_boot_options_add_memory_node(struct popcorn_boot_options *options,
 							  uint32_t node, uint64_t bytes);
+/** popcorn_boot_options_add_share - a folder of popcornd's machine that the kernel can mount as
+ *  "mount -t virtiofs TAG FOLDER"; those of the kernel's file are not used then. */
+_popcorn_public_ int popcorn_boot_options_add_share(struct popcorn_boot_options *options,
+						    const char *tag, const char *path,
+						    int read_only);
+/** popcorn_boot_options_set_vsock - whether the kernel has vsock(7) to the primary. */
+_popcorn_public_ int popcorn_boot_options_set_vsock(struct popcorn_boot_options *options,
+						    int vsock);
 /** popcorn_boot_options_set_kernel - absolute path of a bzImage on popcornd's machine. */
 _popcorn_public_ int popcorn_boot_options_set_kernel(struct popcorn_boot_options *options,
 						     const char *path);

@@ -2,6 +2,7 @@
 /* One table of keys per kind of file; keys.c refuses whatever is not in it. */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <popcorn.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -193,6 +194,124 @@ static int read_memory_nodes(const struct key_value *value, void *target)
 	return 0;
 }
 
+void kernel_def_clear_shares(struct kernel_def *def)
+{
+	for (size_t i = 0; i < def->n_shares; i++) {
+		free(def->shares[i].tag);
+		free(def->shares[i].path);
+	}
+	free(def->shares);
+	def->shares = NULL;
+	def->n_shares = 0;
+}
+
+int kernel_def_add_share(struct kernel_def *def, const char *tag, const char *path, bool read_only,
+			 struct popcorn_error *error)
+{
+	_cleanup_free_ char *new_tag = NULL, *new_path = NULL;
+	size_t length = strlen(tag);
+	struct kernel_share *more;
+
+	/* It becomes part of the name of a unit. */
+	for (size_t i = 0; i < length; i++)
+		if (!name_char(tag[i], i == 0))
+			length = 0;
+	if (length == 0 || length > SHARE_TAG_MAX)
+		return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
+					 "not a tag for a share: 1 to %d of A-Z a-z 0-9 _ . -, "
+					 "beginning with a letter or digit",
+					 SHARE_TAG_MAX);
+	if (strcmp(tag, ROOT_TAG) == 0)
+		return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
+					 "the tag " ROOT_TAG
+					 " is that of a kernel's root; give the share another one");
+	for (size_t i = 0; i < def->n_shares; i++)
+		if (strcmp(def->shares[i].tag, tag) == 0)
+			return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
+						 "two shares have the tag %s; give each its own",
+						 tag);
+	if (path[0] != '/' || strlen(path) >= PATH_MAX)
+		return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
+					 "the path of share %s is not absolute; give that of a "
+					 "folder of the primary",
+					 tag);
+	if (def->n_shares == SHARES_MAX)
+		return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
+					 "a kernel has at most %d shares", SHARES_MAX);
+	new_tag = strdup(tag);
+	new_path = strdup(path);
+	more = realloc(def->shares, (def->n_shares + 1) * sizeof(*more));
+	if (more)
+		def->shares = more;
+	if (!new_tag || !new_path || !more)
+		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
+	def->shares[def->n_shares++] =
+		(struct kernel_share){ steal_ptr(new_tag), steal_ptr(new_path), read_only };
+	return 0;
+}
+
+/* One of a list of shares. */
+struct share_keys {
+	char *tag, *path;
+	bool read_only;
+};
+
+static const struct key share_keys[] = {
+	{ "tag", key_string, offsetof(struct share_keys, tag) },
+	{ "path", key_path, offsetof(struct share_keys, path) },
+	{ "readonly", key_bool, offsetof(struct share_keys, read_only) },
+};
+
+static int read_share(const struct key_value *value, struct kernel_def *def)
+{
+	struct share_keys share = { 0 };
+	struct popcorn_error inner = { 0 };
+	int r;
+
+	if (!config_setting_is_group(value->setting))
+		return key_bad(value, "give a group for each: { tag = \"data\"; path = \"/srv\"; }");
+	r = keys_read(value, share_keys, ARRAY_SIZE(share_keys), &share, NULL);
+	if (r == 0 && (!share.tag || !share.path))
+		r = key_bad(value, "give it a tag and a path");
+	if (r == 0 &&
+	    kernel_def_add_share(def, share.tag, share.path, share.read_only, &inner) < 0)
+		r = key_bad(value, "%s", inner.text);
+	free(share.tag);
+	free(share.path);
+	return r;
+}
+
+/* struct kernel_def */
+static int read_shares(const struct key_value *value, void *target)
+{
+	int r = 0;
+
+	if (!config_setting_is_list(value->setting))
+		return key_bad(value, "give a list: ( { tag = \"data\"; path = \"/srv\"; } )");
+	kernel_def_clear_shares(target);
+	for (int i = 0; i < config_setting_length(value->setting) && r == 0; i++) {
+		char name[32];
+		struct key_value part = { value->path, name,
+					  config_setting_get_elem(value->setting, (unsigned)i),
+					  value->error };
+
+		snprintf(name, sizeof(name), "%.16s[%d]", value->name, i);
+		r = read_share(&part, target);
+	}
+	return r;
+}
+
+/* enum device_wish */
+static int read_wish(const struct key_value *value, void *target)
+{
+	bool yes;
+	int r = key_bool(value, &yes);
+
+	if (r == 0)
+		*(enum device_wish *)target = yes ? WISH_YES : WISH_NO;
+	return r;
+}
+
 static const struct key config_keys[] = {
 	{ "primary.cpus", key_cpus, offsetof(struct config, primary_cpus) },
 	{ "primary.memory", key_memory, offsetof(struct config, primary_memory) },
@@ -207,6 +326,7 @@ static const struct key config_keys[] = {
 	{ "agent", key_path, offsetof(struct config, agent) },
 	{ "modules", key_path, offsetof(struct config, modules) },
 	{ "cache", key_path, offsetof(struct config, cache) },
+	{ "virtiofsd", key_path, offsetof(struct config, virtiofsd) },
 	{ "fast_boot", key_bool, offsetof(struct config, fast_boot) },
 };
 
@@ -219,6 +339,8 @@ static const struct key kernel_keys[] = {
 	{ "memory_nodes", read_memory_nodes, 0 },
 	{ "restart", read_restart, offsetof(struct kernel_def, restart) },
 	{ "boot_timeout", key_time, offsetof(struct kernel_def, boot_timeout_usec) },
+	{ "shares", read_shares, 0 },
+	{ "vsock", read_wish, offsetof(struct kernel_def, vsock) },
 };
 
 /* -ENOENT without an error: there is no such file. */
@@ -269,13 +391,16 @@ int config_load(const char *path, struct config **ret, struct popcorn_error *err
 		.agent = strdup(POPCORN_LIBEXECDIR "/popcorn-agent"),
 		.modules = strdup("/lib/modules"),
 		.cache = strdup("/var/cache/popcorn"),
+		/* Where Debian's qemu-system-common has it. */
+		.virtiofsd = strdup("/usr/lib/qemu/virtiofsd"),
 		.fast_boot = true,
 		.drop_caches = true,
 	};
 	if (asprintf(&config->default_image, "/boot/vmlinuz-%s", name.release) < 0)
 		config->default_image = NULL;
 	if (!config->primary_cpus || !config->default_image || !config->default_cmdline ||
-	    !config->busybox || !config->agent || !config->modules || !config->cache)
+	    !config->busybox || !config->agent || !config->modules || !config->cache ||
+	    !config->virtiofsd)
 		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
 
 	r = load(path ? path : POPCORN_CONFDIR "/popcornd.conf", config_keys,
@@ -299,6 +424,7 @@ struct config *config_free(struct config *config)
 	free(config->agent);
 	free(config->modules);
 	free(config->cache);
+	free(config->virtiofsd);
 	free(config);
 	return NULL;
 }
@@ -386,6 +512,8 @@ struct kernel_def *kernel_def_free(struct kernel_def *def)
 	free(def->cmdline);
 	hwloc_bitmap_free(def->cpus);
 	free(def->memory_nodes);
+	free(def->root);
+	kernel_def_clear_shares(def);
 	free(def);
 	return NULL;
 }
@@ -397,6 +525,9 @@ int kernel_def_copy(const struct kernel_def *def, struct kernel_def **ret)
 	if (!copy)
 		return -ENOMEM;
 	*copy = *def;
+	copy->shares = NULL;
+	copy->n_shares = 0;
+	copy->root = def->root ? strdup(def->root) : NULL;
 	copy->image = def->image ? strdup(def->image) : NULL;
 	copy->initrd = def->initrd ? strdup(def->initrd) : NULL;
 	copy->cmdline = def->cmdline ? strdup(def->cmdline) : NULL;
@@ -408,8 +539,12 @@ int kernel_def_copy(const struct kernel_def *def, struct kernel_def **ret)
 		       def->n_memory_nodes * sizeof(*copy->memory_nodes));
 	if (!copy->memory_nodes != !def->memory_nodes || !copy->image != !def->image ||
 	    !copy->initrd != !def->initrd || !copy->cmdline != !def->cmdline ||
-	    !copy->cpus != !def->cpus)
+	    !copy->cpus != !def->cpus || !copy->root != !def->root)
 		return -ENOMEM;
+	for (size_t i = 0; i < def->n_shares; i++)
+		if (kernel_def_add_share(copy, def->shares[i].tag, def->shares[i].path,
+					 def->shares[i].read_only, NULL) < 0)
+			return -ENOMEM;
 	*ret = steal_ptr(copy);
 	return 0;
 }

@@ -8,6 +8,7 @@
  */
 
 #include <hwloc.h>
+#include <popcorn.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -27,6 +28,7 @@ struct config {
 	char *agent;		     /* popcorn-agent */
 	char *modules;		     /* "/lib/modules": VERSION/updates/… below it */
 	char *cache;		     /* what is unpacked once: "/var/cache/popcorn" */
+	char *virtiofsd;	     /* serves shares */
 	bool fast_boot;		     /* fast_boot: kernels are entered without their decompressor */
 	bool drop_caches;	     /* memory.drop_caches: before memory is tried a second time */
 };
@@ -41,6 +43,27 @@ struct config {
 struct node_memory {
 	unsigned node;
 	uint64_t bytes;
+};
+
+/* A tag is what virtio_fs's configuration has room for. */
+#define SHARE_TAG_MAX 36
+/* With a network, a socket device and a root, that is all that the driver has slots for. */
+#define SHARES_MAX (POPCORN_DEVICES_MAX - 3)
+/* Of the share that a kernel's root is: nobody else's. */
+#define ROOT_TAG "popcorn-root"
+
+/* A folder of the primary that a kernel can mount by its tag, with all real file systems in it. */
+struct kernel_share {
+	char *tag;  /* of the characters of a kernel's name */
+	char *path; /* absolute */
+	bool read_only;
+};
+
+/* What is not said is done if it can be. */
+enum device_wish {
+	WISH_NOT_SAID,
+	WISH_NO,
+	WISH_YES,
 };
 
 /* One kernel's definition: from its file, from D-Bus options, or both (options win). */
@@ -58,6 +81,11 @@ struct kernel_def {
 	struct node_memory *memory_nodes;
 	size_t n_memory_nodes;
 	bool restart; /* "on-failure" instead of "no" */
+	/* Devices: see devices.h. */
+	char *root; /* "primary", "initramfs", a folder, or that with ":ro"; NULL = initramfs */
+	struct kernel_share *shares;
+	size_t n_shares;
+	enum device_wish vsock;
 	uint64_t boot_timeout_usec;
 };
 
@@ -77,6 +105,14 @@ int kernel_def_copy(const struct kernel_def *def, struct kernel_def **ret);
  */
 int kernel_def_set_memory_nodes(struct kernel_def *def, const struct node_memory *nodes, size_t n,
 				struct popcorn_error *error);
+
+/*
+ * One more share. INVALID_ARGUMENT: a tag that is none or is there already, a path that is not
+ * absolute, one too many. Whether there is such a folder is devices_check()'s.
+ */
+int kernel_def_add_share(struct kernel_def *def, const char *tag, const char *path, bool read_only,
+			 struct popcorn_error *error);
+void kernel_def_clear_shares(struct kernel_def *def);
 
 /* "0:512M,1:512M" (never empty), each as parse_memory(); MEMORY_INVALID. @ret is malloc'ed. */
 int parse_memory_nodes(const char *s, struct node_memory **ret, size_t *ret_n,

@@ -272,6 +272,29 @@ static int read_memory_nodes(sd_bus_message *message, struct kernel_def *def,
 	return r < 0 ? r : kernel_def_set_memory_nodes(def, nodes, n, error);
 }
 
+static int read_shares(sd_bus_message *message, struct kernel_def *def, struct popcorn_error *error)
+{
+	int r;
+
+	/* Whatever the file says. */
+	kernel_def_clear_shares(def);
+	r = sd_bus_message_enter_container(message, 'v', "a(ssb)");
+	if (r >= 0)
+		r = sd_bus_message_enter_container(message, 'a', "(ssb)");
+	while (r >= 0) {
+		const char *tag, *path;
+		int read_only;
+
+		r = sd_bus_message_read(message, "(ssb)", &tag, &path, &read_only);
+		if (r <= 0)
+			break;
+		r = kernel_def_add_share(def, tag, path, read_only, error);
+	}
+	if (r >= 0)
+		r = sd_bus_message_exit_container(message);
+	return r < 0 ? r : sd_bus_message_exit_container(message);
+}
+
 struct boot_options {
 	struct kernel_def *def;
 	uint64_t memory; /* what option Memory said */
@@ -289,11 +312,12 @@ static int read_option(sd_bus_message *message, const char *option, void *userda
 		{ "Cpus", "s" },    { "CpuCount", "u" }, { "Memory", "t" },
 		{ "Kernel", "s" },  { "Initrd", "s" },	 { "CommandLine", "s" },
 		{ "Restart", "s" }, { "Timeout", "t" },	 { "MemoryNodes", "a(ut)" },
+		{ "Vsock", "b" },   { "Shares", "a(ssb)" },
 	};
 	const char *type = NULL, *s = NULL;
 	uint64_t t = 0;
 	uint32_t u = 0;
-	int r;
+	int b = 0, r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
 		if (strcmp(types[i].name, option) == 0)
@@ -303,6 +327,8 @@ static int read_option(sd_bus_message *message, const char *option, void *userda
 	r = bus_check_option(message, option, type, error);
 	if (r < 0)
 		return r;
+	if (strcmp(option, "Shares") == 0)
+		return read_shares(message, def, error);
 	if (*type == 'a') {
 		options->by_node = true;
 		return read_memory_nodes(message, def, error);
@@ -310,9 +336,14 @@ static int read_option(sd_bus_message *message, const char *option, void *userda
 	r = sd_bus_message_read(message, "v", type,
 				*type == 's'   ? (void *)&s
 				: *type == 't' ? (void *)&t
+				: *type == 'b' ? (void *)&b
 					       : (void *)&u);
 	if (r < 0)
 		return r;
+	if (strcmp(option, "Vsock") == 0) {
+		def->vsock = b ? WISH_YES : WISH_NO;
+		return 0;
+	}
 
 	if (strcmp(option, "Cpus") == 0) {
 		hwloc_bitmap_t cpus;

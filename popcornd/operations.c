@@ -16,6 +16,7 @@
 #include <popcorn/head.h>
 
 #include "cache.h"
+#include "devices.h"
 #include "klog.h"
 #include "operations.h"
 #include "util.h"
@@ -545,6 +546,9 @@ int boot_check(const struct config *config, const struct kernel_def *def, struct
 	r = check_initrd(config, def, &files->kernel, error);
 	if (r < 0)
 		return r;
+	r = devices_check(config, def, false, error);
+	if (r < 0)
+		return r;
 	r = read_parts(config, def, files, error);
 	if (r == 0 && ret)
 		*ret = steal_ptr(files);
@@ -573,11 +577,10 @@ static bool is_cancelled(const struct operation *operation)
 	return poll(&fd, 1, 0) > 0;
 }
 
-static int create_kernel(struct driver *driver, const char *name, int *ret_fd,
+static int create_kernel(struct driver *driver, const char *name, uint32_t *ret_id, int *ret_fd,
 			 struct popcorn_error *error)
 {
 	struct popcorn_info info;
-	uint32_t id;
 	int r;
 
 	r = driver->ops->info(driver, &info);
@@ -591,7 +594,7 @@ static int create_kernel(struct driver *driver, const char *name, int *ret_fd,
 					 "to load another kernel, as it does for kexec; boot it "
 					 "without Secure Boot or "
 					 "lockdown=");
-	r = driver->ops->create(driver, name, &id, ret_fd);
+	r = driver->ops->create(driver, name, ret_id, ret_fd);
 	switch (r) {
 	case -EEXIST:
 		return popcorn_error_set(error, POPCORN_ERROR_NAME_TAKEN,
@@ -793,6 +796,7 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 	struct image_partition partition;
 	enum popcorn_reason reason = POPCORN_REASON_KILLED;
 	bool started = false;
+	uint32_t id;
 	int r;
 
 	if (ret_log)
@@ -811,7 +815,7 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 	r = build_initramfs(name, def, files, error);
 	if (r < 0)
 		return r;
-	r = create_kernel(driver, name, &fd, error);
+	r = create_kernel(driver, name, &id, &fd, error);
 	if (r < 0)
 		return r;
 
@@ -839,6 +843,10 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 	if (r < 0)
 		goto fail;
 	r = load_image(driver, fd, &image, &cause);
+	if (r < 0)
+		goto fail;
+	/* Released with the kernel. */
+	r = devices_add(def, NULL, driver, fd, id, &cause);
 	if (r < 0)
 		goto fail;
 	if ((operation->wait_for_turn && operation->wait_for_turn(operation->userdata) < 0) ||

@@ -23,7 +23,7 @@ int boot_check(const struct config *config, const struct kernel_def *def, struct
 	       struct popcorn_error *error);
 
 /*
- * create ▶ take ▶ build image ▶ LOAD ▶ START ▶ wait for "running". On failure everything is undone
+ * create ▶ take ▶ build image ▶ LOAD ▶ devices ▶ START ▶ wait for "running". On failure everything is undone
  * in reverse order, except that a kernel whose CPU was not seen stopped stays "failed" in the
  * driver, with error CPU_STUCK; then, and if memory did not come back online, claim_holds().
  * @ret_fd is the kernel's descriptor. BOOT_TIMEOUT, CRASHED (it died while booting),

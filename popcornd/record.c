@@ -19,12 +19,18 @@
 #include "log.h"
 #include "util.h"
 
-/* 64 lines of history with 256 bytes of text, escaped, and two command lines' worth. */
-#define RECORD_MAX (256U * 1024)
+/* 64 lines of history with 256 bytes of text, escaped, two command lines' worth, and shares. */
+#define RECORD_MAX (512U * 1024)
 
 static const char *const saved_folders[] = {
 	[SAVED_CONSOLE] = "console",
 	[SAVED_LOG] = "log",
+};
+
+static const char *const wish_names[] = {
+	[WISH_NOT_SAID] = "default",
+	[WISH_NO] = "no",
+	[WISH_YES] = "yes",
 };
 
 static int reason_from_string(const char *s)
@@ -138,6 +144,14 @@ int record_write(const struct kernel *kernel)
 				put(f, "MEMORY_NODES", nodes);
 		}
 		put(f, "RESTART", def->restart ? "on-failure" : "no");
+		put(f, "VSOCK", wish_names[def->vsock]);
+		for (size_t i = 0; i < def->n_shares; i++) {
+			const struct kernel_share *share = &def->shares[i];
+
+			fprintf(f, "SHARE=%s:%s:", share->tag, share->read_only ? "ro" : "rw");
+			put_text(f, share->path);
+			fputc('\n', f);
+		}
 		fprintf(f, "BOOT_TIMEOUT=%" PRIu64 "\n", def->boot_timeout_usec);
 	}
 	for (size_t i = 0; i < kernel->n_steps; i++)
@@ -290,6 +304,17 @@ static int load_step(struct kernel *kernel, char *value)
 	return 0;
 }
 
+/* TAG:ro|rw:PATH */
+static int load_share(struct kernel_def *def, char *value)
+{
+	char *mode = strchr(value, ':');
+
+	if (!mode || (strncmp(mode, ":ro:", 4) != 0 && strncmp(mode, ":rw:", 4) != 0))
+		return -EBADMSG;
+	*mode = '\0';
+	return kernel_def_add_share(def, value, mode + 4, mode[2] == 'o', NULL);
+}
+
 static int load_line(struct kernel *kernel, struct kernel_def *def, const char *key, char *value)
 {
 	uint64_t n;
@@ -346,6 +371,14 @@ static int load_line(struct kernel *kernel, struct kernel_def *def, const char *
 		def->restart = strcmp(value, "on-failure") == 0;
 		return 0;
 	}
+	if (strcmp(key, "VSOCK") == 0) {
+		for (unsigned i = 0; i < ARRAY_SIZE(wish_names); i++)
+			if (strcmp(value, wish_names[i]) == 0)
+				def->vsock = i;
+		return 0;
+	}
+	if (strcmp(key, "SHARE") == 0)
+		return load_share(def, value);
 	if (strcmp(key, "DEFINITION") == 0) {
 		kernel->def_from_file = strcmp(value, "file") == 0;
 		return 1;

@@ -37,6 +37,9 @@ done
 for nodes in 512M 0: :512M 0:x x:512M "0:512M,," "," -1:2M; do
 	usage "'.*' is not memory by node.*\(MemoryInvalid\)" boot db0 "--memory-nodes=$nodes"
 done
+for share in '' data data: :/srv /srv data:srv data::ro ' :ro'; do
+	usage "'.*' is no share.*\(InvalidArgument\)" boot db0 "--share=$share"
+done
 for time in '' 0 -1 1y 1e30 nan inf 0x10; do
 	usage "'.*' is not a time" boot db0 "--timeout=$time"
 done

@@ -38,6 +38,9 @@ run popcornctl boot nodes -q --memory-nodes 1:512M,3:0x200000
 is 'boot: memory by node' "$code $(popcornctl show nodes -p MemoryRanges)" "\
 0 MemoryRanges=4294967296 536870912 1
 MemoryRanges=4831838208 2097152 3"
+run popcornctl boot shares -q --share data:/srv/a --share b:/srv/b:ro --share c:/c:ro/ --no-vsock
+is 'boot: shares' "$code $(popcornctl show shares -p CommandLine)" \
+	'0 CommandLine= <data /srv/a rw> <b /srv/b ro> <c /c:ro/ rw> <no vsock>'
 run popcornctl boot db0
 is 'boot: name taken: exit code' $code 1
 like 'boot: name taken: said' "$err" '^popcornctl: boot db0: a kernel of this name exists.*\(NameTaken\)$'

@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -403,6 +404,50 @@ static int read_memory_nodes(sd_bus_message *m, struct kernel *kernel)
 	return r;
 }
 
+/* Devices have no property: what was asked for is shown behind the command line. */
+static int note_device(struct kernel *kernel, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+static int note_device(struct kernel *kernel, const char *format, ...)
+{
+	char *note, *all;
+	va_list ap;
+	int r;
+
+	va_start(ap, format);
+	r = vasprintf(&note, format, ap);
+	va_end(ap);
+	if (r < 0)
+		return -ENOMEM;
+	r = asprintf(&all, "%s <%s>", kernel->command_line ? kernel->command_line : "", note);
+	free(note);
+	if (r < 0)
+		return -ENOMEM;
+	free(kernel->command_line);
+	kernel->command_line = all;
+	return 0;
+}
+
+static int read_shares(sd_bus_message *m, struct kernel *kernel)
+{
+	int r;
+
+	r = sd_bus_message_enter_container(m, 'v', "a(ssb)");
+	if (r >= 0)
+		r = sd_bus_message_enter_container(m, 'a', "(ssb)");
+	while (r >= 0) {
+		const char *tag, *path;
+		int read_only;
+
+		r = sd_bus_message_read(m, "(ssb)", &tag, &path, &read_only);
+		if (r <= 0)
+			break;
+		r = note_device(kernel, "%s %s %s", tag, path, read_only ? "ro" : "rw");
+	}
+	if (r >= 0)
+		r = sd_bus_message_exit_container(m);
+	return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
 static int read_options(sd_bus_message *m, struct kernel *kernel)
 {
 	int r;
@@ -444,6 +489,14 @@ static int read_options(sd_bus_message *m, struct kernel *kernel)
 			r = read_memory_nodes(m, kernel);
 		} else if (strcmp(option, "Timeout") == 0) {
 			r = sd_bus_message_read(m, "v", "t", &kernel->timeout);
+		} else if (strcmp(option, "Shares") == 0) {
+			r = read_shares(m, kernel);
+		} else if (strcmp(option, "Vsock") == 0) {
+			int vsock;
+
+			r = sd_bus_message_read(m, "v", "b", &vsock);
+			if (r >= 0)
+				r = note_device(kernel, "%svsock", vsock ? "" : "no ");
 		} else {
 			return -EINVAL;
 		}

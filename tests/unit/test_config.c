@@ -85,6 +85,7 @@ START_TEST(test_defaults)
 		ck_assert_uint_eq(config->heartbeat_ms, 10000);
 		ck_assert_str_eq(config->modules, "/lib/modules");
 		ck_assert_str_eq(config->cache, "/var/cache/popcorn");
+		ck_assert_str_eq(config->virtiofsd, "/usr/lib/qemu/virtiofsd");
 		ck_assert(config->fast_boot);
 		ck_assert(config->drop_caches);
 		ck_assert_int_eq(hwloc_bitmap_weight(config->primary_cpus), 1);
@@ -104,7 +105,7 @@ START_TEST(test_every_key)
 		     "stop: { timeout = 7 };\n"
 		     "memory = { drop_caches = false; };\n"
 		     "heartbeat = 2;\nbusybox = \"/b\";\nagent = \"/a\";\nmodules = \"/m\";\n"
-		     "cache = \"/c\";\nfast_boot = false;\n");
+		     "cache = \"/c\";\nvirtiofsd = \"/v\";\nfast_boot = false;\n");
 
 	ck_assert_int_eq(hwloc_bitmap_weight(config->primary_cpus), 3);
 	ck_assert(hwloc_bitmap_isset(config->primary_cpus, 0));
@@ -120,6 +121,7 @@ START_TEST(test_every_key)
 	ck_assert_str_eq(config->agent, "/a");
 	ck_assert_str_eq(config->modules, "/m");
 	ck_assert_str_eq(config->cache, "/c");
+	ck_assert_str_eq(config->virtiofsd, "/v");
 	ck_assert(!config->fast_boot);
 	config_free(config);
 }
@@ -323,6 +325,78 @@ START_TEST(test_cpus)
 }
 END_TEST
 
+/* @text in a kernel's definition is refused, for @what, at "line: key". */
+static void bad_def(const char *text, const char *where, const char *what)
+{
+	struct config *config = good("");
+	struct kernel_def *def = NULL;
+	char expected[256];
+
+	put(text);
+	error = (struct popcorn_error){ 0 };
+	ck_assert_int_eq(kernel_def_load(config, folder, "db0", &def, &error), -EINVAL);
+	ck_assert_int_eq(error.id, POPCORN_ERROR_CONFIG);
+	snprintf(expected, sizeof(expected), "%s:%s", path, where);
+	ck_assert_msg(strncmp(error.text, expected, strlen(expected)) == 0, "'%s' is not '%s'",
+		      error.text, expected);
+	ck_assert_msg(strstr(error.text, what) != NULL, "'%s' is not in '%s'", what, error.text);
+	config_free(config);
+}
+
+START_TEST(test_shares)
+{
+	struct config *config = good("");
+	struct kernel_def *def = NULL, *copy = NULL;
+	char text[4096], *p;
+
+	put("shares = ( { tag = \"data\"; path = \"/srv\"; },\n"
+	    "{ path = \"/x\"; readonly = true; tag = \"0\"; } );\nvsock = true;");
+	ck_assert_msg(kernel_def_load(config, folder, "db0", &def, &error) == 0, "%s", error.text);
+	ck_assert_int_eq(kernel_def_copy(def, &copy), 0);
+	kernel_def_free(def);
+	ck_assert_uint_eq(copy->n_shares, 2);
+	ck_assert_str_eq(copy->shares[0].tag, "data");
+	ck_assert_str_eq(copy->shares[0].path, "/srv");
+	ck_assert(!copy->shares[0].read_only);
+	ck_assert_str_eq(copy->shares[1].tag, "0");
+	ck_assert_str_eq(copy->shares[1].path, "/x");
+	ck_assert(copy->shares[1].read_only);
+	ck_assert_int_eq(copy->vsock, WISH_YES);
+	kernel_def_free(copy);
+
+	put("shares = ();\nvsock = false;");
+	ck_assert_msg(kernel_def_load(config, folder, "db0", &def, &error) == 0, "%s", error.text);
+	ck_assert_uint_eq(def->n_shares, 0);
+	ck_assert_int_eq(def->vsock, WISH_NO);
+	kernel_def_free(def);
+	config_free(config);
+
+	bad_def("shares = 1;", "1: shares: ", "give a list");
+	bad_def("shares = { tag = \"a\"; path = \"/a\"; };", "1: shares: ", "give a list");
+	bad_def("shares = ( \"a\" );", "1: shares[0]: ", "group");
+	bad_def("shares = ( { tag = \"a\"; } );", "1: shares[0]: ", "a tag and a path");
+	bad_def("shares = ( { tag = \"a\"; path = \"a\"; } );", "1: shares[0].path: ", "absolute");
+	bad_def("shares = ( { tag = \"a\"; paht = \"/a\"; } );", "1: shares[0].paht: ", "'path'");
+	bad_def("shares = ( { tag = \"a\"; path = \"/a\"; readonly = 1; } );",
+		"1: shares[0].readonly: ", "true or false");
+	bad_def("shares = ( { tag = \"a\"; path = \"/a\"; },\n{ tag = \"a\"; path = \"/b\"; } );",
+		"2: shares[1]: ", "two shares have the tag a");
+	for (const char *const *tag = (const char *const[]){ "", "-a", "a/b", "a:b", "a b", ROOT_TAG,
+							     "0123456789012345678901234567890123456",
+							     NULL };
+	     *tag; tag++) {
+		snprintf(text, sizeof(text), "shares = ( { tag = \"%s\"; path = \"/a\"; } );", *tag);
+		bad_def(text, "1: shares[0]: ", "tag");
+	}
+	bad_def("vsock = 1;", "1: vsock: ", "true or false");
+	p = text + sprintf(text, "shares = ( ");
+	for (int i = 0; i <= SHARES_MAX; i++)
+		p += sprintf(p, "%s{ tag = \"t%d\"; path = \"/\"; }", i ? ", " : "", i);
+	strcpy(p, " );");
+	bad_def(text, "1: shares[13]: ", "at most 13");
+}
+END_TEST
+
 START_TEST(test_names)
 {
 	static const char *const ok[] = { "a", "db0", "A.b-c_d", "0" };
@@ -499,6 +573,7 @@ int main(void)
 	tcase_add_test(tc, test_installed_file);
 	tcase_add_test(tc, test_memory);
 	tcase_add_test(tc, test_cpus);
+	tcase_add_test(tc, test_shares);
 	tcase_add_test(tc, test_names);
 	tcase_add_test(tc, test_kernel_file);
 	tcase_add_test(tc, test_memory_nodes);

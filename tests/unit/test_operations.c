@@ -134,6 +134,41 @@ static void fails(enum popcorn_error_id id, const char *text)
 	fake_check_whole(fake);
 }
 
+/* Devices are there before the kernel starts, and one that is refused undoes all. */
+START_TEST(test_devices)
+{
+	struct kernel_share share = { (char *)"data", run, false };
+	char missing[PATH_MAX + 16];
+	struct fake_kernel *kernel;
+	struct claim *claim;
+	int fd;
+
+	fake->script[0] = POPCORN_STATE_RUNNING;
+	fake->n_script = 1;
+	fake->vhost_features = ~0ULL;
+	config.virtiofsd = image;
+	def.shares = &share;
+	def.n_shares = 1;
+	ck_assert_msg(boot_check(&config, &def, NULL, &error) == 0, "%s", error.text);
+	ck_assert_msg(boot(&claim, &fd) == 0, "%s", error.text);
+	kernel = fake_kernel(fake, "db0");
+	ck_assert_str_eq(kernel->devices[0].name, "fs0");
+	ck_assert_str_eq(kernel->devices[1].name, "vsock");
+	end(claim, fd);
+
+	fake->n_script = 1;
+	fake->refuse_device = 2;
+	fails(POPCORN_ERROR_FAILED, "device vsock");
+	fake->refuse_device = 0;
+
+	snprintf(missing, sizeof(missing), "%s/missing", run);
+	share.path = missing;
+	error = (struct popcorn_error){ 0 };
+	ck_assert_int_eq(boot_check(&config, &def, NULL, &error), -EINVAL);
+	ck_assert_int_eq(error.id, POPCORN_ERROR_INVALID_ARGUMENT);
+}
+END_TEST
+
 START_TEST(test_boot)
 {
 	struct fake_kernel *kernel;
@@ -729,6 +764,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, make, unmake);
 	tcase_add_test(tc, test_boot);
+	tcase_add_test(tc, test_devices);
 	tcase_add_test(tc, test_checked_files);
 	tcase_add_test(tc, test_turn);
 	tcase_add_test(tc, test_shell);
