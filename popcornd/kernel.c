@@ -8,6 +8,7 @@
 #include "job.h"
 #include "kernel.h"
 #include "log.h"
+#include "servers.h"
 #include "util.h"
 
 #define HISTORY_TEXT_MAX 256
@@ -176,6 +177,8 @@ void kernel_set_state(struct kernel *kernel, enum popcorn_state state, enum popc
 	kernel->reason = reason;
 	add_history(kernel, now);
 
+	if (!state_is_active(state))
+		servers_stop(kernel->manager, kernel->name);
 	/* Before anybody hears of it: what was said must be so after a crash of popcornd, too. */
 	kernel_save(kernel);
 	log_send(crashed || state == POPCORN_STATE_FAILED ? LOG_ERR : LOG_INFO,

@@ -8,6 +8,7 @@
 #include "config-build.h"
 #include "job.h"
 #include "log.h"
+#include "servers.h"
 #include "util.h"
 
 int bus_reply_error(sd_bus_message *message, const struct popcorn_error *error, int r)
@@ -847,6 +848,12 @@ static const sd_bus_vtable manager_vtable[] = {
 				SD_BUS_RESULT("o", job), method_boot, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Launch", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", job),
 				method_launch, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("OpenDevices", SD_BUS_ARGS("s", name),
+				SD_BUS_RESULT("u", generation, "a(ussuah)", devices),
+				method_open_devices, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("OpenServer", SD_BUS_ARGS("s", name, "s", device),
+				SD_BUS_RESULT("h", connection), method_open_server,
+				SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Stop", SD_BUS_ARGS("s", name, "t", timeout),
 				SD_BUS_RESULT("o", job), bus_method_stop,
 				SD_BUS_VTABLE_UNPRIVILEGED),

@@ -8,6 +8,7 @@
 
 #include "job.h"
 #include "log.h"
+#include "servers.h"
 #include "util.h"
 
 static int load_config(struct manager *manager, struct popcorn_error *error)
@@ -125,6 +126,7 @@ int manager_need_driver(struct manager *manager, struct popcorn_error *error)
 	}
 	recover(manager);
 	apply_recover(manager);
+	servers_recover(manager);
 	return 0;
 }
 
