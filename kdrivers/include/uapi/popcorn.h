@@ -471,7 +471,7 @@ struct popcorn_device_slot {
 /* What a device is to do, or does. */
 #define POPCORN_DEVICE_STOPPED 0 /* touches no queue */
 #define POPCORN_DEVICE_STARTED 1
-#define POPCORN_DEVICE_FAILED 2	 /* stopped until the other kernel resets it */
+#define POPCORN_DEVICE_FAILED 2 /* stopped until the other kernel resets it */
 
 /**
  * struct popcorn_device_info - a device as the primary sees it (POPCORN_IOC_DEVICE_INFO, on a kernel)
