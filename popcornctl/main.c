@@ -102,6 +102,7 @@ enum option_id {
 	OPTION_MEMORY_NODES,
 	OPTION_KERNEL,
 	OPTION_INITRD,
+	OPTION_ROOT,
 	OPTION_APPEND,
 	OPTION_RESTART,
 	OPTION_TIMEOUT,
@@ -143,6 +144,8 @@ static const struct option_info {
 	{ OPTION_KERNEL, "kernel", 0, required_argument, " IMAGE", " boot ",
 	  "The kernel's file (bzImage)" },
 	{ OPTION_INITRD, "initrd", 0, required_argument, " FILE", " boot ", "Its initrd" },
+	{ OPTION_ROOT, "root", 0, required_argument, " ROOT", " boot ",
+	  "Its root: primary, initramfs, FOLDER, FOLDER:ro" },
 	{ OPTION_APPEND, "append", 0, required_argument, " TEXT", " boot ",
 	  "Add to its command line (more than once if need be)" },
 	{ OPTION_RESTART, "restart", 0, required_argument, " WHEN", " boot ",
@@ -390,6 +393,12 @@ static int set_option(struct command_line *line, const struct option_info *optio
 		return set_file(line, option, value, popcorn_boot_options_set_kernel);
 	case OPTION_INITRD:
 		return set_file(line, option, value, popcorn_boot_options_set_initrd);
+	case OPTION_ROOT:
+		if (popcorn_boot_options_set_root(arguments->boot, value) < 0)
+			return bad_value(option, value,
+					 "is no root; give primary, initramfs, or the absolute "
+					 "path of a folder");
+		return 0;
 	case OPTION_APPEND:
 		text = xasprintf("%s%s%s", line->append ? line->append : "",
 				 line->append ? " " : "", value);
