@@ -342,6 +342,14 @@ bool kernel_def_has_root(const struct kernel_def *def)
 	return def->root && strcmp(def->root, ROOT_INITRAMFS) != 0;
 }
 
+bool kernel_def_keeps_root(const struct kernel_def *def)
+{
+	size_t end = strlen(ROOT_READ_ONLY), length = def->root ? strlen(def->root) : 0;
+
+	return length && (strcmp(def->root, ROOT_PRIMARY) == 0 ||
+			  (length > end && strcmp(def->root + length - end, ROOT_READ_ONLY) == 0));
+}
+
 /* A file may say the sum too, but not another one. */
 static int sum_nodes(struct kernel_def *def, const char *path, struct popcorn_error *error)
 {

@@ -78,8 +78,9 @@ int kernel_def_new(const struct config *config, struct kernel_def **ret);
  * neither gets default.root. -ENOMEM.
  */
 int kernel_def_settle(const struct config *config, struct kernel_def *def);
-/* Whether it has a root outside of its initramfs. */
+/* Whether it has a root outside of its initramfs; and whether that stays as it is, whatever the kernel writes. */
 bool kernel_def_has_root(const struct kernel_def *def);
+bool kernel_def_keeps_root(const struct kernel_def *def);
 struct kernel_def *kernel_def_free(struct kernel_def *def);
 int kernel_def_copy(const struct kernel_def *def, struct kernel_def **ret);
 /*
