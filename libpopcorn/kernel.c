@@ -8,7 +8,7 @@
 
 struct popcorn_kernel {
 	char *path;
-	char *name, *state, *reason, *reason_text, *image, *initrd, *command_line, *version;
+	char *name, *state, *reason, *reason_text, *image, *initrd, *root, *command_line, *version;
 	char *restart, *unit, *job, *policy;
 	uint32_t id;
 	uint64_t memory, uptime, boot_time;
@@ -164,6 +164,7 @@ static const struct property {
 	{ "Memory", "t", read_u64, FIELD(memory) },
 	{ "Image", "s", read_string, FIELD(image) },
 	{ "Initrd", "s", read_string, FIELD(initrd) },
+	{ "Root", "s", read_string, FIELD(root) },
 	{ "CommandLine", "s", read_string, FIELD(command_line) },
 	{ "Version", "s", read_string, FIELD(version) },
 	{ "Uptime", "t", read_u64, FIELD(uptime) },
@@ -238,6 +239,7 @@ struct popcorn_kernel *popcorn_kernel_free(struct popcorn_kernel *kernel)
 	free(kernel->reason_text);
 	free(kernel->image);
 	free(kernel->initrd);
+	free(kernel->root);
 	free(kernel->command_line);
 	free(kernel->version);
 	free(kernel->restart);
@@ -466,6 +468,11 @@ const char *popcorn_kernel_get_image(const struct popcorn_kernel *kernel)
 const char *popcorn_kernel_get_initrd(const struct popcorn_kernel *kernel)
 {
 	return string_or_empty(kernel->initrd);
+}
+
+const char *popcorn_kernel_get_root(const struct popcorn_kernel *kernel)
+{
+	return string_or_empty(kernel->root);
 }
 
 const char *popcorn_kernel_get_command_line(const struct popcorn_kernel *kernel)

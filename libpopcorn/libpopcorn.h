@@ -145,6 +145,8 @@ _popcorn_public_ const char *popcorn_kernel_get_version(const struct popcorn_ker
 _popcorn_public_ uint64_t popcorn_kernel_get_uptime(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_boot_time - when it was started, CLOCK_REALTIME; 0: not yet. */
 _popcorn_public_ uint64_t popcorn_kernel_get_boot_time(const struct popcorn_kernel *kernel);
+/** popcorn_kernel_get_root - "initramfs", "primary", or a folder, with ":ro" if nothing is written there. */
+_popcorn_public_ const char *popcorn_kernel_get_root(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_restart - "no" or "on-failure". */
 _popcorn_public_ const char *popcorn_kernel_get_restart(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_unit - its systemd unit. */
@@ -197,6 +199,9 @@ _popcorn_public_ int popcorn_boot_options_set_initrd(struct popcorn_boot_options
 /** popcorn_boot_options_set_command_line - what is added to the kernel's command line. */
 _popcorn_public_ int popcorn_boot_options_set_command_line(struct popcorn_boot_options *options,
 							   const char *command_line);
+/** popcorn_boot_options_set_root - "initramfs", "primary", or an absolute folder, with ":ro" or without. */
+_popcorn_public_ int popcorn_boot_options_set_root(struct popcorn_boot_options *options,
+						   const char *root);
 /** popcorn_boot_options_set_restart - "no" or "on-failure". */
 _popcorn_public_ int popcorn_boot_options_set_restart(struct popcorn_boot_options *options,
 						      const char *restart);

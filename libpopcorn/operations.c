@@ -7,7 +7,7 @@
 #include "internal.h"
 
 struct popcorn_boot_options {
-	char *cpus, *kernel, *initrd, *command_line, *restart;
+	char *cpus, *kernel, *initrd, *command_line, *root, *restart;
 	uint32_t cpu_count;
 	uint64_t memory, timeout;
 	struct memory_node {
@@ -35,6 +35,7 @@ struct popcorn_boot_options *popcorn_boot_options_free(struct popcorn_boot_optio
 	free(options->cpus);
 	free(options->kernel);
 	free(options->initrd);
+	free(options->root);
 	free(options->command_line);
 	free(options->restart);
 	free(options->memory_nodes);
@@ -105,6 +106,14 @@ int popcorn_boot_options_set_command_line(struct popcorn_boot_options *options,
 					  const char *command_line)
 {
 	return command_line ? string_set(&options->command_line, command_line) : -EINVAL;
+}
+
+int popcorn_boot_options_set_root(struct popcorn_boot_options *options, const char *root)
+{
+	if (!root ||
+	    (root[0] != '/' && strcmp(root, "initramfs") != 0 && strcmp(root, "primary") != 0))
+		return -EINVAL;
+	return string_set(&options->root, root);
 }
 
 int popcorn_boot_options_set_restart(struct popcorn_boot_options *options, const char *restart)
@@ -201,7 +210,7 @@ static int append_options(sd_bus_message *m, const struct popcorn_boot_options *
 		} strings[] = {
 			{ "Cpus", options->cpus },	 { "Kernel", options->kernel },
 			{ "Initrd", options->initrd },	 { "CommandLine", options->command_line },
-			{ "Restart", options->restart },
+			{ "Restart", options->restart }, { "Root", options->root },
 		};
 
 		for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]) && r >= 0; i++)

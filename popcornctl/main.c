@@ -104,6 +104,7 @@ enum option_id {
 	OPTION_INITRD,
 	OPTION_SHARE,
 	OPTION_NO_VSOCK,
+	OPTION_ROOT,
 	OPTION_APPEND,
 	OPTION_RESTART,
 	OPTION_TIMEOUT,
@@ -149,6 +150,8 @@ static const struct option_info {
 	  "Share a folder of the primary (more than once if need be)" },
 	{ OPTION_NO_VSOCK, "no-vsock", 0, no_argument, "", " boot ",
 	  "No vsock between it and the primary" },
+	{ OPTION_ROOT, "root", 0, required_argument, " ROOT", " boot ",
+	  "Its root: primary, initramfs, FOLDER, FOLDER:ro" },
 	{ OPTION_APPEND, "append", 0, required_argument, " TEXT", " boot ",
 	  "Add to its command line (more than once if need be)" },
 	{ OPTION_RESTART, "restart", 0, required_argument, " WHEN", " boot ",
@@ -410,6 +413,12 @@ static int set_option(struct command_line *line, const struct option_info *optio
 		return r;
 	case OPTION_NO_VSOCK:
 		return popcorn_boot_options_set_vsock(arguments->boot, false);
+	case OPTION_ROOT:
+		if (popcorn_boot_options_set_root(arguments->boot, value) < 0)
+			return bad_value(option, value,
+					 "is no root; give primary, initramfs, or the absolute "
+					 "path of a folder");
+		return 0;
 	case OPTION_APPEND:
 		text = xasprintf("%s%s%s", line->append ? line->append : "",
 				 line->append ? " " : "", value);

@@ -319,6 +319,7 @@ struct json *kernel_json(const struct popcorn_kernel *kernel)
 	json_set(json, "memory_ranges", ranges);
 	json_set(json, "image", json_new_string(popcorn_kernel_get_image(kernel)));
 	json_set(json, "initrd", json_new_string(popcorn_kernel_get_initrd(kernel)));
+	json_set(json, "root", json_new_string(popcorn_kernel_get_root(kernel)));
 	json_set(json, "command_line", json_new_string(popcorn_kernel_get_command_line(kernel)));
 	json_set(json, "version", json_new_string(popcorn_kernel_get_version(kernel)));
 	json_set(json, "uptime_usec", json_new_u64(popcorn_kernel_get_uptime(kernel)));

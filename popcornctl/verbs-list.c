@@ -234,6 +234,7 @@ static void print_status(const struct json *kernel, const struct tail *console)
 	print_field("Memory", memory);
 	print_field("Image", json_get_string(kernel, "image"));
 	print_field("Initrd", json_get_string(kernel, "initrd"));
+	print_field("Root", json_get_string(kernel, "root"));
 	print_field("Command line", json_get_string(kernel, "command_line"));
 	if (*json_get_string(kernel, "policy"))
 		print_field("Policy", json_get_string(kernel, "policy"));

@@ -318,6 +318,7 @@ static const struct key config_keys[] = {
 	{ "default.image", key_path, offsetof(struct config, default_image) },
 	{ "default.cmdline", key_string, offsetof(struct config, default_cmdline) },
 	{ "default.memory", key_memory, offsetof(struct config, default_memory) },
+	{ "default.root", key_root, offsetof(struct config, default_root) },
 	{ "boot.timeout", key_time, offsetof(struct config, boot_timeout_usec) },
 	{ "stop.timeout", key_time, offsetof(struct config, stop_timeout_usec) },
 	{ "memory.drop_caches", key_bool, offsetof(struct config, drop_caches) },
@@ -334,6 +335,7 @@ static const struct key kernel_keys[] = {
 	{ "image", key_path, offsetof(struct kernel_def, image) },
 	{ "initrd", key_path, offsetof(struct kernel_def, initrd) },
 	{ "cmdline", key_string, offsetof(struct kernel_def, cmdline) },
+	{ "root", key_root, offsetof(struct kernel_def, root) },
 	{ "cpus", read_cpu_wish, 0 },
 	{ "memory", key_memory, offsetof(struct kernel_def, memory) },
 	{ "memory_nodes", read_memory_nodes, 0 },
@@ -384,6 +386,7 @@ int config_load(const char *path, struct config **ret, struct popcorn_error *err
 		.primary_memory = DEFAULT_PRIMARY_MEMORY,
 		.default_cmdline = strdup(""),
 		.default_memory = DEFAULT_MEMORY,
+		.default_root = strdup(DEFAULT_ROOT),
 		.boot_timeout_usec = DEFAULT_BOOT_TIMEOUT,
 		.stop_timeout_usec = DEFAULT_STOP_TIMEOUT,
 		.heartbeat_ms = DEFAULT_HEARTBEAT_MS,
@@ -399,8 +402,8 @@ int config_load(const char *path, struct config **ret, struct popcorn_error *err
 	if (asprintf(&config->default_image, "/boot/vmlinuz-%s", name.release) < 0)
 		config->default_image = NULL;
 	if (!config->primary_cpus || !config->default_image || !config->default_cmdline ||
-	    !config->busybox || !config->agent || !config->modules || !config->cache ||
-	    !config->virtiofsd)
+	    !config->default_root || !config->busybox || !config->agent || !config->modules ||
+	    !config->cache || !config->virtiofsd)
 		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
 
 	r = load(path ? path : POPCORN_CONFDIR "/popcornd.conf", config_keys,
@@ -420,6 +423,7 @@ struct config *config_free(struct config *config)
 	hwloc_bitmap_free(config->primary_cpus);
 	free(config->default_image);
 	free(config->default_cmdline);
+	free(config->default_root);
 	free(config->busybox);
 	free(config->agent);
 	free(config->modules);
@@ -449,6 +453,26 @@ int kernel_def_new(const struct config *config, struct kernel_def **ret)
 	def->boot_timeout_usec = config->boot_timeout_usec;
 	*ret = steal_ptr(def);
 	return 0;
+}
+
+int kernel_def_settle(const struct config *config, struct kernel_def *def)
+{
+	if (!def->root)
+		def->root = strdup(def->initrd ? ROOT_INITRAMFS : config->default_root);
+	return def->root ? 0 : -ENOMEM;
+}
+
+bool kernel_def_has_root(const struct kernel_def *def)
+{
+	return def->root && strcmp(def->root, ROOT_INITRAMFS) != 0;
+}
+
+bool kernel_def_keeps_root(const struct kernel_def *def)
+{
+	size_t end = strlen(ROOT_READ_ONLY), length = def->root ? strlen(def->root) : 0;
+
+	return length && (strcmp(def->root, ROOT_PRIMARY) == 0 ||
+			  (length > end && strcmp(def->root + length - end, ROOT_READ_ONLY) == 0));
 }
 
 /* A file may say the sum too, but not another one. */
@@ -510,9 +534,9 @@ struct kernel_def *kernel_def_free(struct kernel_def *def)
 	free(def->image);
 	free(def->initrd);
 	free(def->cmdline);
+	free(def->root);
 	hwloc_bitmap_free(def->cpus);
 	free(def->memory_nodes);
-	free(def->root);
 	kernel_def_clear_shares(def);
 	free(def);
 	return NULL;
@@ -527,10 +551,10 @@ int kernel_def_copy(const struct kernel_def *def, struct kernel_def **ret)
 	*copy = *def;
 	copy->shares = NULL;
 	copy->n_shares = 0;
-	copy->root = def->root ? strdup(def->root) : NULL;
 	copy->image = def->image ? strdup(def->image) : NULL;
 	copy->initrd = def->initrd ? strdup(def->initrd) : NULL;
 	copy->cmdline = def->cmdline ? strdup(def->cmdline) : NULL;
+	copy->root = def->root ? strdup(def->root) : NULL;
 	copy->cpus = def->cpus ? hwloc_bitmap_dup(def->cpus) : NULL;
 	copy->memory_nodes =
 		def->memory_nodes ? calloc(def->n_memory_nodes, sizeof(*copy->memory_nodes)) : NULL;
@@ -539,7 +563,7 @@ int kernel_def_copy(const struct kernel_def *def, struct kernel_def **ret)
 		       def->n_memory_nodes * sizeof(*copy->memory_nodes));
 	if (!copy->memory_nodes != !def->memory_nodes || !copy->image != !def->image ||
 	    !copy->initrd != !def->initrd || !copy->cmdline != !def->cmdline ||
-	    !copy->cpus != !def->cpus || !copy->root != !def->root)
+	    !copy->root != !def->root || !copy->cpus != !def->cpus)
 		return -ENOMEM;
 	for (size_t i = 0; i < def->n_shares; i++)
 		if (kernel_def_add_share(copy, def->shares[i].tag, def->shares[i].path,

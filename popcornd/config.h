@@ -21,6 +21,7 @@ struct config {
 	char *default_image;	     /* default.image; "/boot/vmlinuz-<running release>" */
 	char *default_cmdline;	     /* default.cmdline; "" */
 	uint64_t default_memory;     /* default.memory, bytes */
+	char *default_root;	     /* default.root; DEFAULT_ROOT */
 	uint64_t boot_timeout_usec;  /* boot.timeout, given in seconds */
 	uint64_t stop_timeout_usec;  /* stop.timeout, given in seconds */
 	unsigned heartbeat_ms;	     /* heartbeat, given in seconds */
@@ -35,6 +36,8 @@ struct config {
 
 /* primary.memory, if popcornd.conf does not say it. */
 #define DEFAULT_PRIMARY_MEMORY (UINT64_C(512) << 20)
+/* The root of kernels for which nobody says another one, nor gives an initrd. */
+#define DEFAULT_ROOT ROOT_INITRAMFS
 
 /* What Linux has at most (CONFIG_NODES_SHIFT is 10). */
 #define NODES_MAX 1024
@@ -50,7 +53,7 @@ struct node_memory {
 /* With a network, a socket device and a root, that is all that the driver has slots for. */
 #define SHARES_MAX (POPCORN_DEVICES_MAX - 3)
 /* Of the share that a kernel's root is: nobody else's. */
-#define ROOT_TAG "popcorn-root"
+#define ROOT_TAG AGENT_ROOT_TAG
 
 /* A folder of the primary that a kernel can mount by its tag, with all real file systems in it. */
 struct kernel_share {
@@ -71,6 +74,7 @@ struct kernel_def {
 	char *image;	     /* absolute path of a bzImage */
 	char *initrd;	     /* absolute path, or NULL: popcornd makes one with a shell */
 	char *cmdline;	     /* what the user adds, or NULL */
+	char *root;	     /* as root_check(); NULL until kernel_def_settle() */
 	hwloc_bitmap_t cpus; /* the very CPUs, or NULL */
 	unsigned cpu_count;  /* how many, if cpus is NULL */
 	uint64_t memory;     /* bytes */
@@ -82,7 +86,6 @@ struct kernel_def {
 	size_t n_memory_nodes;
 	bool restart; /* "on-failure" instead of "no" */
 	/* Devices: see devices.h. */
-	char *root; /* "primary", "initramfs", a folder, or that with ":ro"; NULL = initramfs */
 	struct kernel_share *shares;
 	size_t n_shares;
 	enum device_wish vsock;
@@ -97,6 +100,14 @@ struct config *config_free(struct config *config);
 int kernel_def_load(const struct config *config, const char *directory, const char *name,
 		    struct kernel_def **ret, struct popcorn_error *error);
 int kernel_def_new(const struct config *config, struct kernel_def **ret);
+/*
+ * When all was said that somebody says: who gives an initrd and no root means the /init in it, and who gives
+ * neither gets default.root. -ENOMEM.
+ */
+int kernel_def_settle(const struct config *config, struct kernel_def *def);
+/* Whether it has a root outside of its initramfs; and whether that stays as it is, whatever the kernel writes. */
+bool kernel_def_has_root(const struct kernel_def *def);
+bool kernel_def_keeps_root(const struct kernel_def *def);
 struct kernel_def *kernel_def_free(struct kernel_def *def);
 int kernel_def_copy(const struct kernel_def *def, struct kernel_def **ret);
 /*

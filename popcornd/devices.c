@@ -34,29 +34,29 @@
 #define FILES_QUEUE_MAX 1024
 #define VSOCK_QUEUE_MAX 128
 
-static void root_share(const char *root, struct device_share *ret)
+static void root_share(const struct kernel_def *def, struct device_share *ret)
 {
-	size_t length = strlen(root);
+	size_t length = strlen(def->root);
 
 	ret->tag = ROOT_TAG;
-	if (strcmp(root, "primary") == 0) {
-		/* What is written stays above it, in the kernel's memory. */
-		ret->read_only = true;
+	/* What is written stays above it then, in the kernel's memory. */
+	ret->read_only = kernel_def_keeps_root(def);
+	if (strcmp(def->root, ROOT_PRIMARY) == 0) {
 		strcpy(ret->path, "/");
 		return;
 	}
-	ret->read_only = length > 3 && strcmp(root + length - 3, ":ro") == 0;
-	snprintf(ret->path, sizeof(ret->path), "%.*s", (int)(length - (ret->read_only ? 3 : 0)),
-		 root);
+	if (ret->read_only)
+		length -= strlen(ROOT_READ_ONLY);
+	snprintf(ret->path, sizeof(ret->path), "%.*s", (int)length, def->root);
 }
 
 int devices_share(const struct kernel_def *def, size_t index, struct device_share *ret)
 {
-	bool has_root = def->root && strcmp(def->root, "initramfs") != 0;
+	bool has_root = kernel_def_has_root(def);
 	const struct kernel_share *share;
 
 	if (has_root && index == 0) {
-		root_share(def->root, ret);
+		root_share(def, ret);
 		return 0;
 	}
 	index -= has_root;

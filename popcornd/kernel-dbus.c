@@ -80,6 +80,13 @@ GETTER(get_initrd)
 	return bus_append_text(reply, kernel->def ? kernel->def->initrd : "");
 }
 
+GETTER(get_root)
+{
+	struct kernel *kernel = userdata;
+
+	return bus_append_text(reply, kernel->def ? kernel->def->root : "");
+}
+
 GETTER(get_command_line)
 {
 	struct kernel *kernel = userdata;
@@ -213,6 +220,7 @@ static const sd_bus_vtable kernel_vtable[] = {
 	SD_BUS_PROPERTY("Memory", "t", get_memory, 0, CHANGES),
 	SD_BUS_PROPERTY("Image", "s", get_image, 0, CHANGES),
 	SD_BUS_PROPERTY("Initrd", "s", get_initrd, 0, CHANGES),
+	SD_BUS_PROPERTY("Root", "s", get_root, 0, CHANGES),
 	SD_BUS_PROPERTY("CommandLine", "s", get_command_line, 0, CHANGES),
 	SD_BUS_PROPERTY("Version", "s", get_kernel_version, 0, CHANGES),
 	SD_BUS_PROPERTY("Uptime", "t", get_uptime, 0, 0),

@@ -300,6 +300,8 @@ struct boot_options {
 	struct kernel_def *def;
 	uint64_t memory; /* what option Memory said */
 	bool by_node;	 /* there was MemoryNodes */
+	bool initrd;	 /* there was Initrd */
+	bool root;	 /* there was Root */
 };
 
 static int read_option(sd_bus_message *message, const char *option, void *userdata,
@@ -313,7 +315,7 @@ static int read_option(sd_bus_message *message, const char *option, void *userda
 		{ "Cpus", "s" },    { "CpuCount", "u" }, { "Memory", "t" },
 		{ "Kernel", "s" },  { "Initrd", "s" },	 { "CommandLine", "s" },
 		{ "Restart", "s" }, { "Timeout", "t" },	 { "MemoryNodes", "a(ut)" },
-		{ "Vsock", "b" },   { "Shares", "a(ssb)" },
+		{ "Vsock", "b" },   { "Shares", "a(ssb)" }, { "Root", "s" },
 	};
 	const char *type = NULL, *s = NULL;
 	uint64_t t = 0;
@@ -388,7 +390,13 @@ static int read_option(sd_bus_message *message, const char *option, void *userda
 			return bus_invalid_option(option, "is not an absolute path", error);
 		return set_string(&def->image, s);
 	}
+	if (strcmp(option, "Root") == 0) {
+		options->root = true;
+		r = root_check(s, error);
+		return r < 0 ? r : set_string(&def->root, s);
+	}
 	if (strcmp(option, "Initrd") == 0) {
+		options->initrd = true;
 		if (*s == '\0') {
 			/* None, whatever the file says: popcornd makes one. */
 			free(def->initrd);
@@ -417,8 +425,15 @@ static int read_options(sd_bus_message *message, struct kernel_def *def,
 	int r;
 
 	r = bus_read_options(message, read_option, &options, error);
-	if (r < 0 || !options.memory)
+	if (r < 0)
 		return r;
+	/* Whoever gives an initrd means its /init, also if a file says another root for another one. */
+	if (options.initrd && !options.root && def->initrd) {
+		free(def->root);
+		def->root = NULL;
+	}
+	if (!options.memory)
+		return 0;
 	if (options.by_node && options.memory != def->memory)
 		return popcorn_error_set(error, POPCORN_ERROR_MEMORY_INVALID,
 					 "option Memory says %s, and the parts of MemoryNodes are "
@@ -457,6 +472,8 @@ static int boot_authorized(struct manager *manager, sd_bus_message *message, uid
 	}
 	if (r >= 0)
 		r = read_options(message, boot->def, error);
+	if (r >= 0 && kernel_def_settle(manager->config, boot->def) < 0)
+		r = popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
 	if (r >= 0)
 		r = manager_need_driver(manager, error);
 	if (r >= 0)

@@ -329,6 +329,10 @@ int manager_launch(struct manager *manager, const char *name, struct job **ret,
 		r = kernel_def_load(manager->config, manager->options->kernels_dir, name, &def,
 				    &no_file);
 		if (r >= 0) {
+			if (kernel_def_settle(manager->config, def) < 0) {
+				kernel_def_free(def);
+				return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
+			}
 			*ret_def = def;
 			*ret_from_file = true;
 			return 1;

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <lzma.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
@@ -17,7 +16,9 @@
 
 #include "cache.h"
 #include "devices.h"
+#include "guest.h"
 #include "klog.h"
+#include "modules.h"
 #include "operations.h"
 #include "util.h"
 #include "vmlinux.h"
@@ -26,9 +27,6 @@
 #define IMAGE_FILE_MAX (512 * MIB)
 #define INITRD_FILE_MAX (4096 * MIB - 1)
 #define PROGRAM_FILE_MAX (64 * MIB)
-/* For a decompressed module; also how much the decompressor may use itself. */
-#define MODULE_SIZE_MAX (64 * MIB)
-#define LZMA_MEMORY_MAX (128 * MIB)
 
 /* Enough for liblzma and stdio. */
 #define PREPARATION_STACK_SIZE (256 * 1024)
@@ -41,13 +39,11 @@
 #define PROGRESS_KERNEL 0.6
 #define PROGRESS_AGENT 0.9
 
-/* What is loaded in a secondary before its init runs, in order. */
+/* What is loaded in every secondary before its init runs, in order. */
 static const char *const guest_modules[] = { "popcorn_msg", "popcorn_guest" };
 
-/* Where modules that do not come with the kernel are put: by us, by dkms, by other distributions. */
-static const char *const module_folders[] = {
-	"updates/popcorn", "updates/dkms", "updates", "extra/popcorn", "extra", "weak-updates",
-};
+/* Makes devices of what is in the head; loaded last, when the drivers for them are there. */
+#define DEVICES_MODULE "popcorn_virtio"
 
 /* Files of a boot. */
 
@@ -90,90 +86,6 @@ static void input_done(struct input *input)
 	free(input->data);
 }
 
-static int unpack_xz(const struct input *packed, struct input *ret)
-{
-	lzma_stream stream = LZMA_STREAM_INIT;
-	_cleanup_free_ uint8_t *data = NULL;
-	size_t room = packed->size * 4 + 65536;
-	lzma_ret code;
-
-	if (lzma_stream_decoder(&stream, LZMA_MEMORY_MAX, LZMA_CONCATENATED) != LZMA_OK)
-		return -ENOMEM;
-	data = malloc(room);
-	stream.next_in = packed->data;
-	stream.avail_in = packed->size;
-	stream.next_out = data;
-	stream.avail_out = room;
-	while (data) {
-		code = lzma_code(&stream, LZMA_FINISH);
-		if (code != LZMA_OK || stream.avail_out > 0)
-			break;
-		if (room >= MODULE_SIZE_MAX) {
-			code = LZMA_DATA_ERROR;
-			break;
-		}
-		uint8_t *more = realloc(data, 2 * room);
-
-		if (!more) {
-			free(steal_ptr(data));
-			break;
-		}
-		data = more;
-		stream.next_out = data + room;
-		stream.avail_out = room;
-		room *= 2;
-	}
-	if (data && code == LZMA_STREAM_END) {
-		ret->size = stream.total_out;
-		ret->data = steal_ptr(data);
-		lzma_end(&stream);
-		return 0;
-	}
-	lzma_end(&stream);
-	return data ? -EBADMSG : -ENOMEM;
-}
-
-/* popcorn's module for @release, plain or xz: the first one found in the folders. */
-static int find_module(const struct config *config, const char *release, const char *module,
-		       struct input *ret, struct popcorn_error *error)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(module_folders); i++) {
-		for (int xz = 0; xz <= 1; xz++) {
-			_cleanup_(input_done) struct input packed = { 0 };
-			char path[PATH_MAX];
-			int r;
-
-			if ((size_t)snprintf(path, sizeof(path), "%s/%s/%s/%s.ko%s",
-					     config->modules, release, module_folders[i], module,
-					     xz ? ".xz" : "") >= sizeof(path))
-				continue;
-			r = read_file(path, MODULE_SIZE_MAX, &packed.data, &packed.size);
-			if (r == -ENOENT || r == -ENOTDIR)
-				continue;
-			if (r == 0 && xz) {
-				r = unpack_xz(&packed, ret);
-			} else if (r == 0) {
-				*ret = packed;
-				packed = (struct input){ 0 };
-			}
-			if (r == -ENOMEM)
-				return no_memory(error);
-			if (r < 0)
-				return popcorn_error_set(error, POPCORN_ERROR_NO_MODULES,
-							 "%s can't be read: %s; build popcorn's "
-							 "modules for kernel %s "
-							 "again",
-							 path, strerror(-r), release);
-			return 0;
-		}
-	}
-	return popcorn_error_set(
-		error, POPCORN_ERROR_NO_MODULES,
-		"kernel %s needs popcorn's module %s.ko, which is not in %s/%s/updates or extra; "
-		"install linux-headers-%s, then 'dkms autoinstall -k %s'",
-		release, module, config->modules, release, release, release);
-}
-
 /* A program that needs no libraries: nothing of that kind is in our initramfs. */
 static bool is_static_program(const struct input *program)
 {
@@ -200,7 +112,8 @@ static bool is_static_program(const struct input *program)
 
 /* All that a boot needs from the disk. */
 struct boot_files {
-	struct input image, modules[ARRAY_SIZE(guest_modules)], agent, busybox;
+	struct input image, agent, busybox;
+	struct modules modules;
 	struct input initramfs; /* made of the last three and the initrd */
 	struct stat image_stat;
 	struct bzimage kernel;
@@ -214,8 +127,7 @@ struct boot_files *boot_files_free(struct boot_files *files)
 		return NULL;
 	vmlinux_done(&files->vmlinux);
 	input_done(&files->image);
-	for (size_t i = 0; i < ARRAY_SIZE(files->modules); i++)
-		input_done(&files->modules[i]);
+	modules_done(&files->modules);
 	input_done(&files->agent);
 	input_done(&files->busybox);
 	input_done(&files->initramfs);
@@ -382,6 +294,34 @@ static uint64_t kernel_needs(const struct bzimage *kernel)
 	return POPCORN_HEAD_SIZE + FIRST_RANGE_SLACK + kernel->alignment + kernel->init_size;
 }
 
+/* popcorn's, and, if the kernel is to have devices, their drivers. */
+static int read_modules(const struct config *config, const struct kernel_def *def,
+			const char *release, struct modules *ret, struct popcorn_error *error)
+{
+	const struct {
+		bool wanted;
+		const char *name, *what_for;
+	} drivers[] = {
+		{ kernel_def_has_root(def), "virtiofs", "its root" },
+		{ kernel_def_keeps_root(def), "overlay", "its root" },
+	};
+	bool devices = false;
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(guest_modules) && r == 0; i++)
+		r = modules_add_ours(ret, config->modules, release, guest_modules[i], error);
+	for (size_t i = 0; i < ARRAY_SIZE(drivers) && r == 0; i++) {
+		if (!drivers[i].wanted)
+			continue;
+		devices = true;
+		r = modules_add_driver(ret, config->modules, release, drivers[i].name,
+				       drivers[i].what_for, true, error);
+	}
+	if (r == 0 && devices)
+		r = modules_add_ours(ret, config->modules, release, DEVICES_MODULE, error);
+	return r;
+}
+
 /* What the initramfs is made of, but for the user's initrd; without one a shell is among it. */
 static int read_parts(const struct config *config, const struct kernel_def *def,
 		      struct boot_files *files, struct popcorn_error *error)
@@ -389,16 +329,14 @@ static int read_parts(const struct config *config, const struct kernel_def *def,
 	static const char hint[] = "install busybox-static, or give an initrd";
 	int r;
 
-	for (size_t i = 0; i < ARRAY_SIZE(guest_modules); i++) {
-		r = find_module(config, files->kernel.release, guest_modules[i], &files->modules[i],
-				error);
-		if (r < 0)
-			return r;
-	}
+	r = read_modules(config, def, files->kernel.release, &files->modules, error);
+	if (r < 0)
+		return r;
 	r = read_input("first program of a kernel", config->agent, PROGRAM_FILE_MAX,
 		       POPCORN_ERROR_FAILED, "install popcorn again", &files->agent.data,
 		       &files->agent.size, NULL, error);
-	if (r < 0 || def->initrd)
+	/* With a root of its own it starts nothing of its initramfs but the agent. */
+	if (r < 0 || def->initrd || kernel_def_has_root(def))
 		return r;
 	r = read_input("shell of a kernel without initrd", config->busybox, PROGRAM_FILE_MAX,
 		       POPCORN_ERROR_INITRD_NOT_FOUND, hint, &files->busybox.data,
@@ -411,14 +349,45 @@ static int read_parts(const struct config *config, const struct kernel_def *def,
 	return r;
 }
 
+/* At most, beside modules. */
+#define INITRAMFS_FILES 16
+
+/* The text of /popcorn/modules, and the paths of the files, one behind the other, each with its NUL. */
+static int list_modules(const struct modules *modules, char **ret_list, char **ret_paths)
+{
+	char *list = NULL, *paths = NULL;
+	size_t list_size, paths_size;
+	FILE *f = open_memstream(&list, &list_size), *g = open_memstream(&paths, &paths_size);
+	int r = 0;
+
+	for (size_t i = 0; f && g && i < modules->n; i++) {
+		fprintf(f, "%s\n", modules->list[i].name);
+		fprintf(g, "popcorn/%s%c", modules->list[i].name, 0);
+	}
+	if (!f || fclose(f) != 0)
+		r = -ENOMEM;
+	if (!g || fclose(g) != 0)
+		r = -ENOMEM;
+	if (r < 0) {
+		free(list);
+		free(paths);
+		return r;
+	}
+	*ret_list = list;
+	*ret_paths = paths;
+	return 0;
+}
+
 /* The user's initrd and our part; if there is no initrd also what a shell needs. */
 static int build_initramfs(const char *name, const struct kernel_def *def, struct boot_files *parts,
 			   struct popcorn_error *error)
 {
 	_cleanup_(input_done) struct input initrd = { 0 };
-	struct initramfs_file files[16] = { 0 };
-	char list[128], paths[ARRAY_SIZE(guest_modules)][64];
-	size_t n = 0, length = 0;
+	_cleanup_free_ struct initramfs_file *files = NULL;
+	_cleanup_free_ char *text = NULL, *list = NULL, *paths = NULL;
+	const struct modules *modules = &parts->modules;
+	const char *path;
+	size_t n = 0;
 	int r;
 
 	if (def->initrd) {
@@ -428,11 +397,10 @@ static int build_initramfs(const char *name, const struct kernel_def *def, struc
 		if (r < 0)
 			return r;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(guest_modules); i++) {
-		length += (size_t)snprintf(list + length, sizeof(list) - length, "%s.ko\n",
-					   guest_modules[i]);
-		snprintf(paths[i], sizeof(paths[i]), "popcorn/%s.ko", guest_modules[i]);
-	}
+	files = calloc(INITRAMFS_FILES + modules->n, sizeof(*files));
+	if (!files || guest_config(name, def, NULL, &text) < 0 ||
+	    list_modules(modules, &list, &paths) < 0)
+		return no_memory(error);
 	files[n++] = (struct initramfs_file){
 		"popcorn-agent", S_IFREG | 0755, parts->agent.data, parts->agent.size, 0, 0
 	};
@@ -441,10 +409,13 @@ static int build_initramfs(const char *name, const struct kernel_def *def, struc
 	files[n++] = (struct initramfs_file){
 		"popcorn/modules", S_IFREG | 0644, list, strlen(list), 0, 0
 	};
-	for (size_t i = 0; i < ARRAY_SIZE(guest_modules); i++)
+	files[n++] = (struct initramfs_file){
+		"popcorn/config", S_IFREG | 0644, text, strlen(text), 0, 0
+	};
+	path = paths;
+	for (size_t i = 0; i < modules->n; i++, path += strlen(path) + 1)
 		files[n++] = (struct initramfs_file){
-			paths[i], S_IFREG | 0644, parts->modules[i].data, parts->modules[i].size, 0,
-			0
+			path, S_IFREG | 0644, modules->list[i].data, modules->list[i].size, 0, 0
 		};
 	if (!def->initrd) {
 		static const char *const folders[] = { "dev", "proc", "root", "run", "sys", "tmp" };
@@ -456,6 +427,8 @@ static int build_initramfs(const char *name, const struct kernel_def *def, struc
 		/* The kernel opens it for the first process, before anybody can make it. */
 		files[n++] =
 			(struct initramfs_file){ "dev/console", S_IFCHR | 0600, NULL, 0, 5, 1 };
+	}
+	if (parts->busybox.data) {
 		files[n++] = (struct initramfs_file){ "bin/busybox",
 						      S_IFREG | 0755,
 						      parts->busybox.data,

@@ -128,6 +128,7 @@ int record_write(const struct kernel *kernel)
 		put(f, "IMAGE", def->image);
 		put(f, "INITRD", def->initrd);
 		put(f, "CMDLINE", def->cmdline);
+		put(f, "ROOT", def->root);
 		if (def->cpus) {
 			_cleanup_free_ char *list = NULL;
 
@@ -353,6 +354,8 @@ static int load_line(struct kernel *kernel, struct kernel_def *def, const char *
 		return set_text(&def->image, value);
 	if (strcmp(key, "INITRD") == 0)
 		return set_text(&def->initrd, value);
+	if (strcmp(key, "ROOT") == 0)
+		return root_check(value, NULL) < 0 ? -EINVAL : set_text(&def->root, value);
 	if (strcmp(key, "CMDLINE") == 0)
 		return set_text(&def->cmdline, value);
 	if (strcmp(key, "CPUS") == 0) {

@@ -75,7 +75,7 @@ _popcornctl() {
 	done
 
 	case $verb in
-	boot) options='--cpus --memory --memory-nodes --kernel --initrd --share --no-vsock --append --restart --timeout --no-wait' ;;
+	boot) options='--cpus --memory --memory-nodes --kernel --initrd --root --share --no-vsock --append --restart --timeout --no-wait' ;;
 	stop) options='--timeout --no-wait' ;;
 	kill | release | cancel) options='--no-wait' ;;
 	log) options='--follow --kernel --lines' ;;
@@ -111,6 +111,15 @@ _popcornctl() {
 	boot:--kernel | boot:--initrd)
 		compopt -o filenames 2>/dev/null
 		mapfile -t COMPREPLY < <(compgen -f -- "${cur:-/boot/}")
+		return
+		;;
+	boot:--root)
+		if [[ $cur == /* ]]; then
+			compopt -o filenames 2>/dev/null
+			mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+		else
+			mapfile -t COMPREPLY < <(compgen -W 'primary initramfs /' -- "$cur")
+		fi
 		return
 		;;
 	boot:--restart)

@@ -79,7 +79,7 @@ struct policy_selector {
 struct policy_kernel {
 	char *image, *initrd; /* absolute; with one '*' in the last part: see policy_image_find() */
 	char *cmdline;	      /* added to what popcornd.conf says */
-	char *root;	      /* only "initramfs" in this version */
+	char *root;	      /* as root_check() */
 	int restart;	      /* -1 not said, 0 "no", 1 "on-failure" */
 	uint64_t boot_timeout_usec;
 };

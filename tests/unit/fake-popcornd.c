@@ -74,7 +74,7 @@ struct kernel {
 		uint64_t bytes;
 	} nodes[MAX_NODES];
 	size_t n_nodes;
-	char *image, *initrd, *command_line, *restart;
+	char *image, *initrd, *command_line, *root, *restart;
 	const char *version;
 	char policy[64];
 	size_t n_steps;
@@ -188,6 +188,7 @@ static struct kernel *new_kernel(const char *name)
 		kernel->image = copy("/boot/vmlinuz");
 		kernel->initrd = copy("");
 		kernel->command_line = copy("");
+		kernel->root = copy("initramfs");
 		kernel->restart = copy("no");
 		kernel->version = "";
 		for (int j = 0; j < MAX_CONSOLES; j++)
@@ -208,6 +209,7 @@ static void free_kernel(struct kernel *kernel)
 	free(kernel->image);
 	free(kernel->initrd);
 	free(kernel->command_line);
+	free(kernel->root);
 	free(kernel->restart);
 	kernel->used = false;
 }
@@ -467,6 +469,8 @@ static int read_options(sd_bus_message *m, struct kernel *kernel)
 			where = &kernel->initrd;
 		else if (strcmp(option, "CommandLine") == 0)
 			where = &kernel->command_line;
+		else if (strcmp(option, "Root") == 0)
+			where = &kernel->root;
 		else if (strcmp(option, "Restart") == 0)
 			where = &kernel->restart;
 		if (where) {
@@ -1060,6 +1064,7 @@ static int get_kernel(sd_bus *b, const char *path, const char *interface, const 
 		{ "ReasonText", kernel->text },
 		{ "Image", kernel->image },
 		{ "Initrd", kernel->initrd },
+		{ "Root", kernel->root },
 		{ "CommandLine", kernel->command_line },
 		{ "Version", kernel->version },
 		{ "Restart", kernel->restart },
@@ -1167,6 +1172,7 @@ static const sd_bus_vtable kernel_vtable[] = {
 	SD_BUS_PROPERTY("Memory", "t", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Image", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Initrd", "s", get_kernel, 0, 0),
+	SD_BUS_PROPERTY("Root", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("CommandLine", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Version", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Uptime", "t", get_kernel, 0, 0),

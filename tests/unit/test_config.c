@@ -84,6 +84,7 @@ START_TEST(test_defaults)
 		ck_assert_uint_eq(config->stop_timeout_usec, 90 * USEC_PER_SEC);
 		ck_assert_uint_eq(config->heartbeat_ms, 10000);
 		ck_assert_str_eq(config->modules, "/lib/modules");
+		ck_assert_str_eq(config->default_root, DEFAULT_ROOT);
 		ck_assert_str_eq(config->cache, "/var/cache/popcorn");
 		ck_assert_str_eq(config->virtiofsd, "/usr/lib/qemu/virtiofsd");
 		ck_assert(config->fast_boot);
@@ -100,7 +101,7 @@ START_TEST(test_every_key)
 	struct config *config =
 		good("primary = { cpus = \"1-2\"; memory = \"1G\"; };\n"
 		     "default = { image = \"/i\"; cmdline = \"quiet x=\\\"y\\\"\"; memory = "
-		     "4194304; };\n"
+		     "4194304; root = \"/r:ro\"; };\n"
 		     "boot = { timeout = 1.5; };\n"
 		     "stop: { timeout = 7 };\n"
 		     "memory = { drop_caches = false; };\n"
@@ -120,6 +121,7 @@ START_TEST(test_every_key)
 	ck_assert_str_eq(config->busybox, "/b");
 	ck_assert_str_eq(config->agent, "/a");
 	ck_assert_str_eq(config->modules, "/m");
+	ck_assert_str_eq(config->default_root, "/r:ro");
 	ck_assert_str_eq(config->cache, "/c");
 	ck_assert_str_eq(config->virtiofsd, "/v");
 	ck_assert(!config->fast_boot);
@@ -486,7 +488,10 @@ START_TEST(test_kernel_file)
 		"memory_nodes = 3;", "memory_nodes = \"\";",  "memory_nodes = \"0:64M,0:64M\";",
 		"cpus = 0;",	     "cpus = 5000;",	      "cpus = 1.5;",
 		"restart = true;",   "restart = \"always\";", "heartbeat = 3;",
-		"image = \"x\";",    "boot_timeout = 0;"
+		"image = \"x\";",    "boot_timeout = 0;",     "root = \"x\";",
+		"root = \"/\";",     "root = \"//:ro\";",     "root = \"/a/..\";",
+		"root = \"/../a\";", "root = \"/a/..:ro\";",  "root = \"/a\\nb\";",
+		"root = 1;",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
 		put(wrong[i]);
@@ -494,6 +499,40 @@ START_TEST(test_kernel_file)
 		ck_assert_int_eq(kernel_def_load(config, folder, "db0", &def, &error), -EINVAL);
 		ck_assert_int_eq(error.id, POPCORN_ERROR_CONFIG);
 		ck_assert_ptr_nonnull(strstr(error.text, ".conf:1: "));
+	}
+	config_free(config);
+}
+END_TEST
+
+/* Who gives an initrd and no root means the /init in it. */
+START_TEST(test_root)
+{
+	static const struct {
+		const char *text, *root;
+		bool has;
+	} cases[] = {
+		{ "", DEFAULT_ROOT, false },
+		{ "initrd = \"/r\";", "initramfs", false },
+		{ "root = \"primary\";", "primary", true },
+		{ "initrd = \"/r\"; root = \"primary\";", "primary", true },
+		{ "root = \"/srv/a:ro\";", "/srv/a:ro", true },
+		{ "root = \"/srv/..a\";", "/srv/..a", true },
+		{ "root = \"initramfs\";", "initramfs", false },
+	};
+	struct kernel_def *def = NULL, *copy = NULL;
+	struct config *config;
+
+	ck_assert_int_eq(config_load("/nonexistent", &config, &error), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		put(cases[i].text);
+		ck_assert_msg(kernel_def_load(config, folder, "db0", &def, &error) == 0, "%s",
+			      error.text);
+		ck_assert_int_eq(kernel_def_settle(config, def), 0);
+		ck_assert_int_eq(kernel_def_copy(def, &copy), 0);
+		def = kernel_def_free(def);
+		ck_assert_str_eq(copy->root, cases[i].root);
+		ck_assert(kernel_def_has_root(copy) == cases[i].has);
+		copy = kernel_def_free(copy);
 	}
 	config_free(config);
 }
@@ -577,6 +616,7 @@ int main(void)
 	tcase_add_test(tc, test_names);
 	tcase_add_test(tc, test_kernel_file);
 	tcase_add_test(tc, test_memory_nodes);
+	tcase_add_test(tc, test_root);
 	suite_add_tcase(suite, tc);
 	return run_suite(suite);
 }

@@ -534,6 +534,36 @@ START_TEST(test_modules)
 }
 END_TEST
 
+/* Only a kernel that has devices needs their drivers, and says which. */
+START_TEST(test_drivers)
+{
+	static const char dep[] = "kernel/fs/overlayfs/overlay.ko:\n"
+				  "kernel/fs/fuse/virtiofs.ko: kernel/fs/fuse/fuse.ko\n";
+	struct claim *claim;
+	int fd;
+
+	def.initrd = NULL;
+	def.root = "/srv/db0";
+	check_refused(POPCORN_ERROR_NO_MODULES, "its driver virtiofs for its root");
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/modules.dep", dep, strlen(dep));
+	check_refused(POPCORN_ERROR_NO_MODULES, "fuse.ko");
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/kernel/fs/fuse/fuse.ko", "f", 1);
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/kernel/fs/fuse/virtiofs.ko", "v", 1);
+	check_refused(POPCORN_ERROR_NO_MODULES, "popcorn_virtio.ko");
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/popcorn/popcorn_virtio.ko",
+			"p", 1);
+	ck_assert_msg(boot_check(&config, &def, NULL, &error) == 0, "%s", error.text);
+	def.root = "primary";
+	check_refused(POPCORN_ERROR_NO_MODULES, "overlay.ko");
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/kernel/fs/overlayfs/overlay.ko", "o",
+			1);
+	/* A shell is not needed then. */
+	unlink(config.busybox);
+	ck_assert_msg(boot(&claim, &fd) == 0, "%s", error.text);
+	end(claim, fd);
+}
+END_TEST
+
 /* After a boot or an end that went wrong half way: what is left can be given back. */
 static void clean_up(struct claim *claim)
 {
@@ -776,6 +806,7 @@ int main(void)
 	tcase_add_test(tc, test_stuck);
 	tcase_add_test(tc, test_bad_files);
 	tcase_add_test(tc, test_modules);
+	tcase_add_test(tc, test_drivers);
 	tcase_add_test(tc, test_fast_boot);
 	tcase_add_loop_test(tc, test_fail_nth, 0, 6);
 	tcase_add_loop_test(tc, test_crash_nth, 0, 2);
