@@ -321,13 +321,10 @@ static int read_modules(const struct config *config, const struct kernel_def *de
 				       drivers[i].what_for, true, error);
 	}
 	/* A kernel with nothing but a socket device that nobody asked for is not to boot longer for it. */
-	if (r == 0 && devices && def->vsock == WISH_NOT_SAID) {
+	if (r == 0 && devices && def->vsock == WISH_NOT_SAID)
 		r = modules_add_driver(ret, config->modules, release, VSOCK_DRIVER, "vsock", false,
 				       error);
-		if (r == -ENOENT && (!error || error->id == POPCORN_ERROR_NONE))
-			r = 0;
-	}
-	if (r == 0 && devices)
+	if (r >= 0 && devices)
 		r = modules_add_ours(ret, config->modules, release, DEVICES_MODULE, error);
 	return r;
 }
