@@ -381,7 +381,7 @@ int modules_add_driver(struct modules *modules, const char *folder, const char *
 		if (list_find(&builtin, name, &path, NULL))
 			return 0;
 		if (!needed)
-			return -ENOENT;
+			return 1;
 		return popcorn_error_set(error, POPCORN_ERROR_NO_MODULES,
 					 "kernel %s needs its driver %s for %s, which is neither "
 					 "in %s/%s/modules.dep "

@@ -34,8 +34,8 @@ int modules_add_ours(struct modules *modules, const char *folder, const char *re
 
 /*
  * Adds the distribution's driver @name and, before it, what it depends on, by modules.dep; what is built into
- * the kernel (modules.builtin) or was added before is left out. NO_MODULES says what it is @what_for. -ENOENT
- * without an error: there is no such driver, and it is not @needed.
+ * the kernel (modules.builtin) or was added before is left out. NO_MODULES says what it is @what_for. 1:
+ * there is no such driver, and it is not @needed.
  */
 int modules_add_driver(struct modules *modules, const char *folder, const char *release,
 		       const char *name, const char *what_for, bool needed,

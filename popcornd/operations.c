@@ -44,6 +44,7 @@ static const char *const guest_modules[] = { "popcorn_msg", "popcorn_guest" };
 
 /* Makes devices of what is in the head; loaded last, when the drivers for them are there. */
 #define DEVICES_MODULE "popcorn_virtio"
+#define VSOCK_DRIVER "vmw_vsock_virtio_transport"
 
 /* Files of a boot. */
 
@@ -304,6 +305,8 @@ static int read_modules(const struct config *config, const struct kernel_def *de
 	} drivers[] = {
 		{ kernel_def_has_root(def), "virtiofs", "its root" },
 		{ kernel_def_keeps_root(def), "overlay", "its root" },
+		{ def->n_shares > 0, "virtiofs", "its shares" },
+		{ def->vsock == WISH_YES, VSOCK_DRIVER, "vsock" },
 	};
 	bool devices = false;
 	int r = 0;
@@ -317,7 +320,11 @@ static int read_modules(const struct config *config, const struct kernel_def *de
 		r = modules_add_driver(ret, config->modules, release, drivers[i].name,
 				       drivers[i].what_for, true, error);
 	}
-	if (r == 0 && devices)
+	/* A kernel with nothing but a socket device that nobody asked for is not to boot longer for it. */
+	if (r == 0 && devices && def->vsock == WISH_NOT_SAID)
+		r = modules_add_driver(ret, config->modules, release, VSOCK_DRIVER, "vsock", false,
+				       error);
+	if (r >= 0 && devices)
 		r = modules_add_ours(ret, config->modules, release, DEVICES_MODULE, error);
 	return r;
 }

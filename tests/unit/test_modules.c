@@ -129,8 +129,7 @@ START_TEST(test_missing)
 	check_refused("overlay", "its driver overlay for a test");
 	check_refused("overlay", RELEASE "/modules.dep");
 	ck_assert_int_eq(
-		modules_add_driver(&modules, top, RELEASE, "overlay", "a test", false, NULL),
-		-ENOENT);
+		modules_add_driver(&modules, top, RELEASE, "overlay", "a test", false, NULL), 1);
 	check_refused("broken", "kernel/fs/absent.ko");
 	ck_assert_uint_eq(modules.n, 0);
 

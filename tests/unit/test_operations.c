@@ -539,11 +539,17 @@ START_TEST(test_drivers)
 {
 	static const char dep[] = "kernel/fs/overlayfs/overlay.ko:\n"
 				  "kernel/fs/fuse/virtiofs.ko: kernel/fs/fuse/fuse.ko\n";
+	char path[PATH_MAX + 128];
 	struct claim *claim;
 	int fd;
 
+	snprintf(path, sizeof(path),
+		 "%s/lib/modules/" FAKE_RELEASE "/updates/popcorn/popcorn_virtio.ko", fake->root);
+	ck_assert_int_eq(unlink(path), 0);
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/modules.builtin", "", 0);
+	config.virtiofsd = image;
 	def.initrd = NULL;
-	def.root = "/srv/db0";
+	def.root = fake->root;
 	check_refused(POPCORN_ERROR_NO_MODULES, "its driver virtiofs for its root");
 	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/modules.dep", dep, strlen(dep));
 	check_refused(POPCORN_ERROR_NO_MODULES, "fuse.ko");
