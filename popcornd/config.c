@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "agent/agent-config.h"
 #include "config-build.h"
 #include "config.h"
 #include "util.h"
@@ -221,9 +222,9 @@ int kernel_def_add_share(struct kernel_def *def, const char *tag, const char *pa
 					 "not a tag for a share: 1 to %d of A-Z a-z 0-9 _ . -, "
 					 "beginning with a letter or digit",
 					 SHARE_TAG_MAX);
-	if (strcmp(tag, ROOT_TAG) == 0)
+	if (strcmp(tag, AGENT_ROOT_TAG) == 0)
 		return popcorn_error_set(error, POPCORN_ERROR_INVALID_ARGUMENT,
-					 "the tag " ROOT_TAG
+					 "the tag " AGENT_ROOT_TAG
 					 " is that of a kernel's root; give the share another one");
 	for (size_t i = 0; i < def->n_shares; i++)
 		if (strcmp(def->shares[i].tag, tag) == 0)

@@ -52,8 +52,6 @@ struct node_memory {
 #define SHARE_TAG_MAX 36
 /* With a network, a socket device and a root, that is all that the driver has slots for. */
 #define SHARES_MAX (POPCORN_DEVICES_MAX - 3)
-/* Of the share that a kernel's root is: nobody else's. */
-#define ROOT_TAG AGENT_ROOT_TAG
 
 /* A folder of the primary that a kernel can mount by its tag, with all real file systems in it. */
 struct kernel_share {

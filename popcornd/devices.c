@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "agent/agent-config.h"
 #include "devices.h"
 #include "util.h"
 #include "vhost.h"
@@ -22,11 +23,10 @@
 /* Of a network device: what vhost-net has to know of, … */
 #define NET_VHOST_FEATURES (RING_FEATURES | BIT(VIRTIO_NET_F_MRG_RXBUF))
 /* … and what is between the driver and the tap, which can all of it (TUNSETOFFLOAD). */
-#define NET_TAP_FEATURES                                                            \
-	(BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_MTU) | \
-	 BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) |                    \
-	 BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) |                \
-	 BIT(VIRTIO_NET_F_HOST_ECN) | BIT(VIRTIO_NET_F_GUEST_TSO4) |                \
+#define NET_TAP_FEATURES                                                                           \
+	(BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_MTU) |                \
+	 BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_HOST_TSO4) |     \
+	 BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN) | BIT(VIRTIO_NET_F_GUEST_TSO4) | \
 	 BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN))
 
 /* Entries of queues: as other virtual machines have them. Files: a request is one entry. */
@@ -38,7 +38,7 @@ static void root_share(const struct kernel_def *def, struct device_share *ret)
 {
 	size_t length = strlen(def->root);
 
-	ret->tag = ROOT_TAG;
+	ret->tag = AGENT_ROOT_TAG;
 	/* What is written stays above it then, in the kernel's memory. */
 	ret->read_only = kernel_def_keeps_root(def);
 	if (strcmp(def->root, ROOT_PRIMARY) == 0) {

@@ -127,8 +127,8 @@ static int open_device(struct kernel *kernel, uint32_t slot, sd_bus_message *rep
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0)
-		return popcorn_error_set_errno(error, r, "the driver does not say what is in slot %u",
-					       slot);
+		return popcorn_error_set_errno(error, r,
+					       "the driver does not say what is in slot %u", slot);
 	r = driver->ops->open_device(driver, kernel->fd, slot, &descriptors.fds[0]);
 	if (r == -EBUSY)
 		return popcorn_error_set(error, POPCORN_ERROR_BUSY,
@@ -268,10 +268,17 @@ static int append_sandbox(sd_bus_message *m)
 	static const char *const families[] = { "AF_UNIX", NULL };
 	static const char *const calls[] = { "@system-service", "@mount", NULL };
 	static const unsigned capabilities[] = {
-		CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID,  CAP_SETGID,
-		CAP_SETUID, CAP_MKNOD,	      CAP_SETFCAP,
+		CAP_CHOWN,
+		CAP_DAC_OVERRIDE,
+		CAP_FOWNER,
+		CAP_FSETID,
+		CAP_SETGID,
+		CAP_SETUID,
+		CAP_MKNOD,
+		CAP_SETFCAP,
 		/* Only until it has its sandbox. */
-		CAP_SETPCAP, CAP_SYS_ADMIN,
+		CAP_SETPCAP,
+		CAP_SYS_ADMIN,
 	};
 	uint64_t bounds = 0;
 	int r;
@@ -281,9 +288,9 @@ static int append_sandbox(sd_bus_message *m)
 	r = sd_bus_message_append(
 		m, "(sv)(sv)(sv)(sv)(sv)(sv)(sv)(sv)(sv)(sv)(sv)(sv)", "CapabilityBoundingSet", "t",
 		bounds, "NoNewPrivileges", "b", true, "DevicePolicy", "s", "closed",
-		"PrivateNetwork", "b", true, "LockPersonality", "b", true,
-		"MemoryDenyWriteExecute", "b", true, "ProtectClock", "b", true, "ProtectHostname",
-		"b", true, "RestrictRealtime", "b", true, "RestrictNamespaces", "t",
+		"PrivateNetwork", "b", true, "LockPersonality", "b", true, "MemoryDenyWriteExecute",
+		"b", true, "ProtectClock", "b", true, "ProtectHostname", "b", true,
+		"RestrictRealtime", "b", true, "RestrictNamespaces", "t",
 		(uint64_t)(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET), "SystemCallArchitectures",
 		"as", 1, "native", "KeyringMode", "s", "private");
 	if (r >= 0)
@@ -338,9 +345,8 @@ static int on_unit_started(sd_bus_message *reply, void *userdata, sd_bus_error *
 			return 0;
 		popcorn_error_set_errno(&error, r, "systemd can't be reached");
 	} else if (e) {
-		r = popcorn_error_set(&error, POPCORN_ERROR_UNIT,
-				      "systemd could not start %s: %s", server->unit,
-				      e->message ?: e->name);
+		r = popcorn_error_set(&error, POPCORN_ERROR_UNIT, "systemd could not start %s: %s",
+				      server->unit, e->message ?: e->name);
 	}
 	if (r < 0) {
 		bus_reply_error(message, &error, r);
@@ -399,12 +405,13 @@ static int count_start(struct kernel *kernel, const char *device, const struct d
 		snprintf(starts->device, sizeof(starts->device), "%s", device);
 	}
 	if (starts->n == SERVER_STARTS_MAX && now - starts->times[0] < SERVER_STARTS_USEC)
-		return popcorn_error_set(error, POPCORN_ERROR_LIMIT,
-					 "the server of files %s of kernel %s was started %d times "
-					 "within %u s and is not again; 'journalctl -t virtiofsd' may "
-					 "say why it ends",
-					 share->tag, kernel->name, SERVER_STARTS_MAX,
-					 (unsigned)(SERVER_STARTS_USEC / USEC_PER_SEC));
+		return popcorn_error_set(
+			error, POPCORN_ERROR_LIMIT,
+			"the server of files %s of kernel %s was started %d times "
+			"within %u s and is not again; 'journalctl -t virtiofsd' may "
+			"say why it ends",
+			share->tag, kernel->name, SERVER_STARTS_MAX,
+			(unsigned)(SERVER_STARTS_USEC / USEC_PER_SEC));
 	if (starts->n == SERVER_STARTS_MAX)
 		memmove(&starts->times[0], &starts->times[1],
 			--starts->n * sizeof(starts->times[0]));

@@ -84,8 +84,8 @@ static void make_tree(const char *at, const char *folder, bool read_only)
 {
 	struct mount_attr attr = {
 		/* Devices are the other kernel's own, if at all. */
-		.attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID |
-			    (read_only ? MOUNT_ATTR_RDONLY : 0),
+		.attr_set =
+			MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | (read_only ? MOUNT_ATTR_RDONLY : 0),
 		.propagation = MS_PRIVATE,
 	};
 	_cleanup_close_ int root = -1, clone = -1, tree = -1;

@@ -8,10 +8,11 @@
 
 /* By name, because what a kernel says of its types ("nodev") tells nothing of those without a disk. */
 static const char *const real[] = {
-	"9p",	"afs",	"bcachefs", "btrfs",   "ceph",	"cifs",	 "erofs",   "exfat", "ext2",
-	"ext3", "ext4", "f2fs",	    "fuseblk", "gfs2",	"hfs",	 "hfsplus", "iso9660", "jfs",
-	"msdos", "nfs", "nfs4",	    "nilfs2",  "ntfs",	"ntfs3", "ocfs2",   "overlay", "reiserfs",
-	"smb3", "squashfs", "udf",  "ufs",     "vfat",	"virtiofs", "xfs",  "zfs",
+	"9p",	    "afs",     "bcachefs", "btrfs", "ceph",	"cifs",	    "erofs",
+	"exfat",    "ext2",    "ext3",	   "ext4",  "f2fs",	"fuseblk",  "gfs2",
+	"hfs",	    "hfsplus", "iso9660",  "jfs",   "msdos",	"nfs",	    "nfs4",
+	"nilfs2",   "ntfs",    "ntfs3",	   "ocfs2", "overlay",	"reiserfs", "smb3",
+	"squashfs", "udf",     "ufs",	   "vfat",  "virtiofs", "xfs",	    "zfs",
 };
 
 bool tree_is_real(const char *type)

@@ -8,6 +8,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "agent/agent-config.h"
 #include "config.h"
 #include "run.h"
 #include "util.h"
@@ -383,7 +384,7 @@ START_TEST(test_shares)
 		"1: shares[0].readonly: ", "true or false");
 	bad_def("shares = ( { tag = \"a\"; path = \"/a\"; },\n{ tag = \"a\"; path = \"/b\"; } );",
 		"2: shares[1]: ", "two shares have the tag a");
-	for (const char *const *tag = (const char *const[]){ "", "-a", "a/b", "a:b", "a b", ROOT_TAG,
+	for (const char *const *tag = (const char *const[]){ "", "-a", "a/b", "a:b", "a b", AGENT_ROOT_TAG,
 							     "0123456789012345678901234567890123456",
 							     NULL };
 	     *tag; tag++) {

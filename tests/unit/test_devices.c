@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/agent-config.h"
 #include "devices.h"
 #include "fake.h"
 #include "run.h"
@@ -96,13 +97,20 @@ START_TEST(test_net)
 	ck_assert_uint_eq(device->config_length, 12);
 	for (unsigned bit = 0; bit < 64; bit++) {
 		static const unsigned offered[] = {
-			VIRTIO_F_VERSION_1,	 VIRTIO_RING_F_EVENT_IDX,
-			VIRTIO_RING_F_INDIRECT_DESC, VIRTIO_NET_F_MRG_RXBUF,
-			VIRTIO_NET_F_MAC,	 VIRTIO_NET_F_STATUS,
-			VIRTIO_NET_F_MTU,	 VIRTIO_NET_F_CSUM,
-			VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_HOST_TSO4,
-			VIRTIO_NET_F_HOST_TSO6,	 VIRTIO_NET_F_HOST_ECN,
-			VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6,
+			VIRTIO_F_VERSION_1,
+			VIRTIO_RING_F_EVENT_IDX,
+			VIRTIO_RING_F_INDIRECT_DESC,
+			VIRTIO_NET_F_MRG_RXBUF,
+			VIRTIO_NET_F_MAC,
+			VIRTIO_NET_F_STATUS,
+			VIRTIO_NET_F_MTU,
+			VIRTIO_NET_F_CSUM,
+			VIRTIO_NET_F_GUEST_CSUM,
+			VIRTIO_NET_F_HOST_TSO4,
+			VIRTIO_NET_F_HOST_TSO6,
+			VIRTIO_NET_F_HOST_ECN,
+			VIRTIO_NET_F_GUEST_TSO4,
+			VIRTIO_NET_F_GUEST_TSO6,
 			VIRTIO_NET_F_GUEST_ECN,
 		};
 		bool is_offered = false;
@@ -179,7 +187,7 @@ START_TEST(test_root)
 	for (size_t i = 0; i < ARRAY_SIZE(roots); i++) {
 		def.root = (char *)roots[i].root;
 		ck_assert_int_eq(devices_share(&def, 0, &found), 0);
-		ck_assert_str_eq(found.tag, ROOT_TAG);
+		ck_assert_str_eq(found.tag, AGENT_ROOT_TAG);
 		ck_assert_str_eq(found.path, roots[i].path);
 		ck_assert_int_eq(found.read_only, roots[i].read_only);
 		ck_assert_int_eq(devices_share(&def, 1, &found), 0);
