@@ -5,7 +5,7 @@
 # a login on the console; other versions of the kernel on the same files; folders, written to or not.
 #
 # machine: --cpus 4 --memory 4G
-# timeout: 900
+# timeout: 1500
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/kernels.bash"
@@ -52,6 +52,8 @@ console_login() {
 
 # is_system_up KERNEL: systemd has started all that it is to start, and nothing failed.
 is_system_up() {
+	# It can't be asked before it listens.
+	wait_until 120 popcornctl exec "$1" -- test -S /run/systemd/private
 	is "$1: state of its system" "$(popcornctl exec "$1" -- systemctl is-system-running --wait || true)" running
 	is "$1: units that failed" "$(popcornctl exec "$1" -- systemctl --failed --no-legend --plain)" ''
 	is "$1: multi-user.target" "$(popcornctl exec "$1" -- systemctl is-active multi-user.target)" active
