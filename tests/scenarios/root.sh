@@ -36,12 +36,13 @@ console_login() {
 	in=${login_console[1]} out=${login_console[0]} pid=$login_console_PID
 	while IFS= read -r -t 60 -N 1 c <&"$out"; do
 		line+=$c
+		[ "$c" != $'\n' ] || line=''
 		case $line in
 		*"$kernel login: ") printf 'root\n' >&"$in"; line='' ;;
 		*'Password: ') printf '%s\n' "$password" >&"$in"; line='' ;;
 		*"root@$kernel:~# ") printf 'echo is-`whoami`\n' >&"$in"; line='' ;;
-		*is-root*) code=0; printf 'exit\n' >&"$in"; break ;;
-		*'Login incorrect'*) break ;;
+		*is-root) code=0; printf 'exit\n' >&"$in"; break ;;
+		*'Login incorrect') break ;;
 		esac
 	done
 	kill "$pid" 2>/dev/null || true
