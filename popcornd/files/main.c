@@ -153,7 +153,9 @@ int main(int argc, char **argv)
 	 * announce_submounts: two file systems may have files of the same number. No thread pool: only
 	 * requests that are answered in their order can be taken up where a dead server was.
 	 */
-	if (asprintf(&source, "source=%s,xattr,cache=auto,sandbox=namespace,announce_submounts",
+	if (asprintf(&source,
+		     "source=%s,xattr,cache=auto,sandbox=namespace,announce_submounts,"
+		     "log_level=warn",
 		     argv[1]) < 0 ||
 	    asprintf(&socket, "--fd=%d", SOCKET_FD) < 0 ||
 	    asprintf(&files, "--rlimit-nofile=%llu", (unsigned long long)limit.rlim_max) < 0)
