@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 #include <systemd/sd-id128.h>
@@ -6,6 +7,8 @@
 #include "agent/agent-config.h"
 #include "guest.h"
 #include "util.h"
+
+#define RESOLV_CONF_MAX (64U << 10)
 
 /* FNV-1a with 128 bits: names may be longer than an id. */
 static sd_id128_t name_to_id(const char *name)
@@ -50,6 +53,35 @@ static void write_init(FILE *f, const char *cmdline)
 		fprintf(f, "init %.*s\n", (int)strcspn(path, " "), path);
 }
 
+/*
+ * Whom the primary asks for names, if another kernel can ask them, too: not those in a loopback network. Without: a kernel's
+ * own configuration has to say it.
+ */
+static size_t write_nameservers(FILE *f, const char *path)
+{
+	_cleanup_free_ char *text = NULL;
+	char *rest, *line;
+	size_t size, n = 0;
+
+	if (read_file(path, RESOLV_CONF_MAX, (void **)&text, &size) < 0)
+		return 0;
+	rest = text;
+	while (n < AGENT_NAMESERVERS_MAX && (line = strsep(&rest, "\n"))) {
+		char address[INET6_ADDRSTRLEN];
+		struct in6_addr binary;
+
+		/* A scope (%eth0) is one of the primary's: no address, then. */
+		if (sscanf(line, "nameserver %45s", address) != 1 ||
+		    strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0 ||
+		    (inet_pton(AF_INET, address, &binary) != 1 &&
+		     inet_pton(AF_INET6, address, &binary) != 1))
+			continue;
+		fprintf(f, "nameserver %s\n", address);
+		n++;
+	}
+	return n;
+}
+
 static enum agent_root root_of(const struct kernel_def *def)
 {
 	if (!kernel_def_has_root(def))
@@ -70,6 +102,9 @@ int guest_config(const char *name, const struct kernel_def *def, const char *mor
 	fprintf(f, "root %s\nhostname %s\n", agent_root_names[root_of(def)], name);
 	write_machine_id(f, name);
 	write_init(f, def->cmdline ? def->cmdline : "");
+	/* The second is whom systemd-resolved asks, where the first says only that there is one. */
+	if (kernel_def_keeps_root(def) && !write_nameservers(f, "/etc/resolv.conf"))
+		write_nameservers(f, "/run/systemd/resolve/resolv.conf");
 	fputs(more ? more : "", f);
 	if (fclose(f) != 0) {
 		free(text);

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "agent/agent-config.h"
 #include "config-build.h"
 #include "devices.h"
 #include "log.h"
@@ -299,6 +300,13 @@ static int append_sandbox(sd_bus_message *m)
 	return r < 0 ? r : append_strings(m, "SystemCallFilter", true, calls);
 }
 
+static const char *share_mode(const struct server_request *server)
+{
+	if (!server->share.read_only)
+		return "rw";
+	return strcmp(server->share.tag, AGENT_ROOT_TAG) == 0 ? "lower" : "ro";
+}
+
 /* When the kernel's leader closes the connection virtiofsd ends, and with it the unit. */
 static int append_properties(const struct server_request *server, sd_bus_message *m)
 {
@@ -318,7 +326,7 @@ static int append_properties(const struct server_request *server, sd_bus_message
 		"inactive-or-failed",
 		/* At shutdown the kernel still needs its files. */
 		"Before", "as", 1, leader, "Type", "s", "exec", "ExecStart", "a(sasb)", 1, program,
-		5, program, tree, server->share.path, server->share.read_only ? "ro" : "rw",
+		5, program, tree, server->share.path, share_mode(server),
 		manager->config->virtiofsd, false, "StandardInputFileDescriptor", "h",
 		server->listening, "SyslogIdentifier", "s", "virtiofsd", "OOMScoreAdjust", "i",
 		-500, "LimitNOFILE", "t", (uint64_t)FILES_MAX, "LimitCORE", "t", (uint64_t)0,

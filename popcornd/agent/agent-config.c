@@ -138,19 +138,31 @@ static bool parse_network(char *words[], struct agent_config *config)
 	return true;
 }
 
+static bool is_address(const char *s)
+{
+	struct in6_addr address;
+
+	return strlen(s) < INET6_ADDRSTRLEN &&
+	       (inet_pton(AF_INET, s, &address) == 1 || inet_pton(AF_INET6, s, &address) == 1);
+}
+
 static bool parse_host(char *words[], struct agent_config *config)
 {
 	struct agent_host *host = &config->hosts[config->n_hosts];
-	struct in6_addr address;
 
-	if (config->n_hosts == AGENT_HOSTS_MAX || strlen(words[0]) >= sizeof(host->address) ||
-	    !is_name(words[1]) ||
-	    (inet_pton(AF_INET, words[0], &address) != 1 &&
-	     inet_pton(AF_INET6, words[0], &address) != 1))
+	if (config->n_hosts == AGENT_HOSTS_MAX || !is_address(words[0]) || !is_name(words[1]))
 		return false;
 	strcpy(host->address, words[0]);
 	strcpy(host->name, words[1]);
 	config->n_hosts++;
+	return true;
+}
+
+static bool parse_nameserver(char *words[], struct agent_config *config)
+{
+	if (config->n_nameservers == AGENT_NAMESERVERS_MAX || !is_address(words[0]))
+		return false;
+	strcpy(config->nameservers[config->n_nameservers++], words[0]);
 	return true;
 }
 
@@ -159,9 +171,13 @@ static const struct {
 	size_t words; /* of the value */
 	bool (*parse)(char *words[], struct agent_config *config);
 } keys[] = {
-	{ "root", 1, parse_root },	   { "init", 1, parse_init },
-	{ "hostname", 1, parse_hostname }, { "machine-id", 1, parse_machine_id },
-	{ "network", 4, parse_network },   { "host", 2, parse_host },
+	{ "root", 1, parse_root },
+	{ "init", 1, parse_init },
+	{ "hostname", 1, parse_hostname },
+	{ "machine-id", 1, parse_machine_id },
+	{ "network", 4, parse_network },
+	{ "host", 2, parse_host },
+	{ "nameserver", 1, parse_nameserver },
 };
 
 /* Words have one blank between them, and nothing before or behind. */

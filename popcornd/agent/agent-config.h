@@ -15,7 +15,8 @@
 /* Larger than all of its lines at their longest. */
 #define AGENT_CONFIG_MAX (64U << 10)
 #define AGENT_HOSTS_MAX 64U
-#define AGENT_NAME_MAX 64U /* HOST_NAME_MAX of Linux, without its NUL */
+#define AGENT_NAMESERVERS_MAX 3U /* a resolver takes no more */
+#define AGENT_NAME_MAX 64U	 /* HOST_NAME_MAX of Linux, without its NUL */
 
 /* The share that the root is on. */
 #define AGENT_ROOT_TAG "popcorn-root"
@@ -60,6 +61,8 @@ struct agent_config {
 	struct agent_network network;
 	struct agent_host hosts[AGENT_HOSTS_MAX];
 	size_t n_hosts;
+	char nameservers[AGENT_NAMESERVERS_MAX][INET6_ADDRSTRLEN];
+	size_t n_nameservers;
 };
 
 void agent_config_init(struct agent_config *config);

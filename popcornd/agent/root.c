@@ -235,19 +235,19 @@ static bool has_nameserver(const char *text)
 	return false;
 }
 
-/* As it is; or what systemd-resolved of the primary asks itself. */
-static void write_resolv_conf(int root)
+/* One that is good here stays as it is, with all that is in it; links to files in /run lead nowhere. */
+static void write_resolv_conf(int root, const struct agent_config *config)
 {
-	static const char *const paths[] = { "etc/resolv.conf", "run/systemd/resolve/resolv.conf" };
+	_cleanup_free_ char *theirs = read_text(root, "etc/resolv.conf");
+	char text[AGENT_NAMESERVERS_MAX * (INET6_ADDRSTRLEN + 16)];
+	int length = 0;
 
-	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-		_cleanup_free_ char *text = read_text(root, paths[i]);
-
-		if (text && has_nameserver(text)) {
-			put_file(root, "etc", "resolv.conf", 0644, text);
-			return;
-		}
-	}
+	if (!config->n_nameservers || (theirs && has_nameserver(theirs)))
+		return;
+	for (size_t i = 0; i < config->n_nameservers; i++)
+		length += snprintf(text + length, sizeof(text) - (size_t)length, "nameserver %s\n",
+				   config->nameservers[i]);
+	put_file(root, "etc", "resolv.conf", 0644, text);
 }
 
 static void write_identity(int root, const struct agent_config *config)
@@ -375,7 +375,7 @@ void root_mount(const struct agent_config *config, const char *interface)
 	if (root < 0)
 		fail("open the root: %m");
 	write_identity(root, config);
-	write_resolv_conf(root);
+	write_resolv_conf(root, config);
 	if (of_primary)
 		leave_the_primary(root, interface);
 }

@@ -140,23 +140,23 @@ int main(int argc, char **argv)
 {
 	_cleanup_free_ char *source = NULL, *socket = NULL, *files = NULL;
 	struct rlimit limit;
-	bool read_only;
+	bool read_only, lower;
 
-	if (argc != 5 || (strcmp(argv[3], "rw") != 0 && strcmp(argv[3], "ro") != 0))
-		die("Usage: %s TREE FOLDER rw|ro VIRTIOFSD\n\nStarted by popcornd.", argv[0]);
-	read_only = strcmp(argv[3], "ro") == 0;
+	lower = argc == 5 && strcmp(argv[3], "lower") == 0;
+	read_only = lower || (argc == 5 && strcmp(argv[3], "ro") == 0);
+	if (argc != 5 || (!read_only && strcmp(argv[3], "rw") != 0))
+		die("Usage: %s TREE FOLDER rw|ro|lower VIRTIOFSD\n\nStarted by popcornd.", argv[0]);
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		die("no limit for files: %s", strerror(errno));
 	make_tree(argv[1], argv[2], read_only);
 	move_socket();
 	/*
-	 * announce_submounts: two file systems may have files of the same number. No thread pool: only
+	 * announce_submounts: two file systems may have files of the same number. Not below an overlay, which does not
+	 * look into what is mounted by itself (EREMOTE). No thread pool: only
 	 * requests that are answered in their order can be taken up where a dead server was.
 	 */
-	if (asprintf(&source,
-		     "source=%s,xattr,cache=auto,sandbox=namespace,announce_submounts,"
-		     "log_level=warn",
-		     argv[1]) < 0 ||
+	if (asprintf(&source, "source=%s,xattr,cache=auto,sandbox=namespace,log_level=warn%s",
+		     argv[1], lower ? "" : ",announce_submounts") < 0 ||
 	    asprintf(&socket, "--fd=%d", SOCKET_FD) < 0 ||
 	    asprintf(&files, "--rlimit-nofile=%llu", (unsigned long long)limit.rlim_max) < 0)
 		die("out of memory");

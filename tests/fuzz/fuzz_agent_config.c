@@ -19,6 +19,7 @@ static void check(const struct agent_config *config)
 		CHECK(strnlen(config->hosts[i].name, AGENT_NAME_MAX + 1) <= AGENT_NAME_MAX);
 		CHECK(strnlen(config->hosts[i].address, INET6_ADDRSTRLEN) < INET6_ADDRSTRLEN);
 	}
+	CHECK(config->n_nameservers <= AGENT_NAMESERVERS_MAX);
 	if (config->network.wanted)
 		CHECK(config->network.prefix >= 1 && config->network.prefix <= 32 &&
 		      config->network.mtu >= 68 && config->network.mtu <= 65535 &&

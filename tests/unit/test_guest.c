@@ -104,7 +104,8 @@ START_TEST(test_every_line)
 	ck_assert_int_eq(parse("root folder-ro\ninit /usr/bin/init\nhostname a-b.c_d\n"
 			       "machine-id 0123456789abcdef0123456789abcdef\n"
 			       "network 02:70:63:00:00:1f 10.77.0.32/22 10.77.0.1 1500\n"
-			       "host 10.77.0.1 primary\nhost fd00::1 six\n"),
+			       "host 10.77.0.1 primary\nhost fd00::1 six\n"
+			       "nameserver 10.77.0.1\nnameserver fd00::1\n"),
 			 0);
 	ck_assert_int_eq(config.root, AGENT_ROOT_FOLDER_READ_ONLY);
 	ck_assert_str_eq(config.init, "/usr/bin/init");
@@ -118,6 +119,8 @@ START_TEST(test_every_line)
 	ck_assert_str_eq(inet_ntop(AF_INET, &config.network.gateway, text, sizeof(text)),
 			 "10.77.0.1");
 	ck_assert_uint_eq(config.network.mtu, 1500);
+	ck_assert_uint_eq(config.n_nameservers, 2);
+	ck_assert_str_eq(config.nameservers[1], "fd00::1");
 	ck_assert_uint_eq(config.n_hosts, 2);
 	ck_assert_str_eq(config.hosts[1].address, "fd00::1");
 	ck_assert_str_eq(config.hosts[1].name, "six");
@@ -164,6 +167,8 @@ START_TEST(test_refused)
 		"host 10.0.0.1\n",
 		"host 10.0.0.256 a\n",
 		"host 10.0.0.1 a/b\n",
+		"nameserver fe80::1%eth0\n",
+		"nameserver localhost\n",
 	};
 	static char large[AGENT_CONFIG_MAX + 1];
 	char text[4096] = "";
