@@ -183,13 +183,14 @@ int method_open_devices(sd_bus_message *message, void *userdata, sd_bus_error *u
  * A listening socket and its first connection, which nobody else can have: the folder that it is in
  * for a moment is popcornd's alone.
  */
-static int make_sockets(const char *run, unsigned number, int *ret_listening, int *ret_connected)
+static int make_sockets(const char *run, int *ret_listening, int *ret_connected)
 {
 	_cleanup_close_ int folder = -1, listening = -1, connected = -1;
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	_cleanup_free_ char *path = NULL;
-	char name[16];
-	int r = 0;
+	/* For that moment only, and there is one thread for this. */
+	static const char name[] = "socket";
+	int r;
 
 	if (asprintf(&path, "%s/files", run) < 0)
 		return -ENOMEM;
@@ -202,14 +203,14 @@ static int make_sockets(const char *run, unsigned number, int *ret_listening, in
 	if (folder < 0 || listening < 0 || connected < 0)
 		return -errno;
 	/* By way of the descriptor, because a path has hardly any room in an address. */
-	snprintf(name, sizeof(name), "%u", number);
 	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", folder, name);
 	unlinkat(folder, name, 0);
 	if (bind(listening, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
-	if (listen(listening, 1) < 0 ||
-	    connect(connected, (struct sockaddr *)&address, sizeof(address)) < 0)
-		r = -errno;
+	r = listen(listening, 1) < 0 ||
+			    connect(connected, (struct sockaddr *)&address, sizeof(address)) < 0
+		    ? -errno
+		    : 0;
 	unlinkat(folder, name, 0);
 	if (r < 0)
 		return r;
@@ -470,8 +471,7 @@ int method_open_server(sd_bus_message *message, void *userdata, sd_bus_error *un
 	if (r >= 0) {
 		server->share.tag = server->tag;
 		snprintf(server->tag, sizeof(server->tag), "%s", share.tag);
-		r = make_sockets(manager->options->run, ++manager->last_server, &server->listening,
-				 &server->connected);
+		r = make_sockets(manager->options->run, &server->listening, &server->connected);
 		if (r >= 0)
 			r = start_unit(server);
 		if (r < 0)

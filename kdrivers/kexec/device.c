@@ -415,20 +415,23 @@ static void queues_free(struct popcorn_device *device)
 			eventfd_ctx_put(kicks[i]);
 }
 
-/*
- * What happened while nobody looked: both sides look once. Context: devices_lock is held.
- */
+/* Context: devices_lock is held. */
+static void queue_kick(struct popcorn_device *device, u32 queue)
+{
+	struct eventfd_ctx *kick = rcu_dereference_protected(
+		device->queue[queue].kick, lockdep_is_held(&device->kernel->devices_lock));
+
+	if (kick)
+		popcorn_eventfd_signal(kick);
+}
+
+/* What happened while nobody looked: both sides look once. Context: devices_lock is held. */
 static void queues_wake(struct popcorn_device *device)
 {
-	struct eventfd_ctx *kick;
 	u32 i;
 
-	for (i = 0; i < device->nr_queues; i++) {
-		kick = rcu_dereference_protected(device->queue[i].kick,
-						 lockdep_is_held(&device->kernel->devices_lock));
-		if (kick)
-			popcorn_eventfd_signal(kick);
-	}
+	for (i = 0; i < device->nr_queues; i++)
+		queue_kick(device, i);
 	call_driver(device, (1U << device->nr_queues) - 1);
 }
 
@@ -729,11 +732,11 @@ int popcorn_device_queue(struct popcorn_call *call, void *arg)
 	err = lock_device(device);
 	if (!err) {
 		queue = &device->queue[args->queue];
-		if (kick)
-			popcorn_eventfd_signal(kick);
 		kick = rcu_replace_pointer(queue->kick, kick,
 					   lockdep_is_held(&device->kernel->devices_lock));
 		swap(queue->call, new);
+		/* Once it is there, or a kick in between would have gone to the old one alone. */
+		queue_kick(device, args->queue);
 		unlock_device(device);
 	}
 	/* What was there before; or, after an error, what was not put there. */

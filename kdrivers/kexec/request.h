@@ -8,6 +8,7 @@
 
 #ifndef __KERNEL__
 #include <stdbool.h>
+#include <stddef.h>
 #endif
 #include <popcorn/virtio.h>
 

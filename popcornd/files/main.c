@@ -155,8 +155,8 @@ int main(int argc, char **argv)
 	 * look into what is mounted by itself (EREMOTE). No thread pool: only
 	 * requests that are answered in their order can be taken up where a dead server was.
 	 */
-	if (asprintf(&source, "source=%s,xattr,cache=auto,sandbox=namespace%s", argv[1],
-		     lower ? "" : ",announce_submounts") < 0 ||
+	if (asprintf(&source, "source=%s,xattr,cache=auto,sandbox=namespace,log_level=warn%s",
+		     argv[1], lower ? "" : ",announce_submounts") < 0 ||
 	    asprintf(&socket, "--fd=%d", SOCKET_FD) < 0 ||
 	    asprintf(&files, "--rlimit-nofile=%llu", (unsigned long long)limit.rlim_max) < 0)
 		die("out of memory");

@@ -4,7 +4,8 @@
  *	START                    told to start                    asked for (OpenServer), told to start
  *	STOP                     told to stop                     its connection is shut, its end waited for
  *	its death                can't be                         another one, where it was: it answers what was
- *	                                                          begun with an error, because it knows no files yet
+ *	                                                          begun with an error, because it knows no files yet;
+ *	                                                          if there is none, we do
  *	our death                ours: queues go on where         theirs is not; systemd keeps the connection
  *	                         they were
  *
@@ -13,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/virtio_ring.h>
 #include <linux/virtio_vsock.h>
 #include <popcorn.h>
 #include <stdarg.h>
@@ -25,6 +27,7 @@
 #include <sys/ioctl.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bus.h"
@@ -32,8 +35,11 @@
 #include "server.h"
 #include "store.h"
 
-/* A server of files that has not answered all by then answers nothing. */
-#define VHOST_USER_TIMEOUT_MS 5000
+/* How long a server of files may take until it answers, and then for all that it is told. */
+#define GREETING_USEC (60ULL * 1000 * 1000)
+#define VHOST_USER_TIMEOUT_MS 10000
+
+#define BIT(n) (UINT64_C(1) << (n))
 
 /* The queue by which a vsock device tells of events: no server of the kernel's has it. */
 #define VSOCK_EVENT_QUEUE 2
@@ -71,6 +77,7 @@ struct device {
 	uint32_t nr_queues;
 	struct server_queue queues[POPCORN_QUEUES_MAX];
 	sd_event_source *errors[POPCORN_QUEUES_MAX]; /* of the server about a queue */
+	sd_event_source *kicks[POPCORN_QUEUES_MAX];  /* while we refuse what is asked */
 	bool started;				     /* as far as the driver was told */
 	bool is_first;				     /* the first wish that we see */
 
@@ -79,7 +86,9 @@ struct device {
 	sd_event_source *socket_source;
 	sd_bus_slot *asked; /* for a server */
 	unsigned tries;
-	bool stopping; /* it was told to, and has not ended yet */
+	sd_event_source
+		*greeting; /* until it has answered for the first time: the end of our patience */
+	bool stopping;	   /* it was told to, and has not ended yet */
 };
 
 struct devices {
@@ -139,6 +148,7 @@ static void close_queues(struct device *device)
 		struct server_queue *queue = &device->queues[i];
 
 		device->errors[i] = sd_event_source_disable_unref(device->errors[i]);
+		device->kicks[i] = sd_event_source_disable_unref(device->kicks[i]);
 		close_fd(&queue->kick);
 		close_fd(&queue->call);
 		close_fd(&queue->error);
@@ -149,6 +159,7 @@ static void close_socket(struct device *device)
 {
 	device->asked = sd_bus_slot_unref(device->asked);
 	device->socket_source = sd_event_source_disable_unref(device->socket_source);
+	device->greeting = sd_event_source_disable_unref(device->greeting);
 	close_fd(&device->socket);
 	device->stopping = false;
 }
@@ -206,6 +217,7 @@ static void answer(struct device *device, uint32_t state, const char *why)
 				*p = '?';
 	}
 	device->started = state == POPCORN_DEVICE_STARTED;
+	listen_to_driver(device, true);
 	if (ioctl(device->fd, POPCORN_IOC_DEVICE_DONE, &done) < 0 && errno != ESTALE &&
 	    errno != ENODEV)
 		say(device, "the driver does not take an answer: %s", strerror(errno));
@@ -369,13 +381,63 @@ static void start_vhost(struct device *device)
 
 static int ask_server(struct device *device);
 
+static int on_refused_kick(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct device *device = userdata;
+	const uint64_t one = 1;
+	uint32_t i = 0;
+	uint64_t count;
+	int n;
+
+	while (i < device->nr_queues && device->queues[i].kick != fd)
+		i++;
+	if (i == device->nr_queues || read(fd, &count, sizeof(count)) < 0)
+		return 0;
+	n = queue_refuse(&device->devices->memory, &device->queues[i].ring,
+			 device->features & BIT(VIRTIO_RING_F_EVENT_IDX));
+	if (n < 0) {
+		fail(device, "there is no server of files, and nonsense in a queue");
+		return 0;
+	}
+	if (n > 0 && write(device->queues[i].call, &one, sizeof(one)) < 0)
+		say(device, "the kernel can't be called: %s", strerror(errno));
+	/* It may have stopped in between, to let others go on. */
+	if (n == POPCORN_QUEUE_SIZE_MAX && write(fd, &one, sizeof(one)) < 0)
+		say(device, "more requests may be waiting: %s", strerror(errno));
+	return 0;
+}
+
+/*
+ * There is no server, and will be none until the driver resets the device. Requests would be waited for all the
+ * same, and not even a shutdown would get by: so each is answered with an error, by us.
+ */
+static void refuse(struct device *device, const char *why)
+{
+	const uint64_t one = 1;
+
+	say(device, "%s; all that is asked of it fails from now on", why);
+	for (uint32_t i = 0; i < device->nr_queues; i++) {
+		int kick = device->queues[i].kick;
+
+		if (kick < 0)
+			continue;
+		if (sd_event_add_io(device->devices->event, &device->kicks[i], kick, EPOLLIN,
+				    on_refused_kick, device) < 0 ||
+		    write(kick, &one, sizeof(one)) < 0) {
+			fail(device, why);
+			return;
+		}
+	}
+	if (!device->started)
+		answer(device, POPCORN_DEVICE_STARTED, NULL);
+}
+
 /* The server has ended that was told to. */
 static void stopped(struct device *device)
 {
 	device->stopping = false;
 	close_queues(device);
 	answer(device, POPCORN_DEVICE_STOPPED, NULL);
-	listen_to_driver(device, true);
 }
 
 /*
@@ -397,7 +459,25 @@ static void on_server_gone(struct device *device)
 	say(device, "its server of files died; what is open in it is lost, another one is started");
 	r = ask_server(device);
 	if (r < 0)
-		fail(device, "popcornd can't be asked for another server");
+		refuse(device, "popcornd can't be asked for another server");
+}
+
+static void set_up_files(struct device *device)
+{
+	struct server_setup setup = setup_of(device);
+	char why[SERVER_WHY_MAX] = "";
+
+	device->greeting = sd_event_source_disable_unref(device->greeting);
+	if (vhost_user_start(device->socket, &setup, VHOST_USER_TIMEOUT_MS, why) < 0) {
+		/* It may have begun with some queue: it is out of it when it has ended. */
+		say(device, "%s", why);
+		shutdown(device->socket, SHUT_WR);
+		return;
+	}
+	/* From here on another leader goes on with it. */
+	each_stored(device, store_put);
+	if (!device->started)
+		answer(device, POPCORN_DEVICE_STARTED, NULL);
 }
 
 static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -405,15 +485,13 @@ static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *us
 	struct device *device = userdata;
 	char bytes[256];
 
-	if (!(revents & (EPOLLHUP | EPOLLERR))) {
-		ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
-
-		/* It was asked nothing; whatever it has to say does not matter. Its end is told by HUP. */
-		if (n == 0)
-			sd_event_source_set_io_events(source, 0);
-		return 0;
-	}
-	on_server_gone(device);
+	if (revents & (EPOLLHUP | EPOLLERR))
+		on_server_gone(device);
+	else if (device->greeting && !device->stopping)
+		set_up_files(device);
+	else if (recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) == 0)
+		/* It was asked nothing, and whatever it says does not matter. Its end is told by HUP. */
+		sd_event_source_set_io_events(source, 0);
 	return 0;
 }
 
@@ -423,33 +501,31 @@ static int watch_socket(struct device *device)
 			       EPOLLIN, on_socket, device);
 }
 
+static int on_no_greeting(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct device *device = userdata;
+
+	say(device, "its server of files does not answer");
+	shutdown(device->socket, SHUT_WR);
+	return 0;
+}
+
 static void start_files(struct device *device, int fd)
 {
-	struct server_setup setup = setup_of(device);
-	char why[SERVER_WHY_MAX] = "";
-	int r;
+	int r = vhost_user_greet(fd);
 
 	device->socket = fd;
-	r = vhost_user_start(fd, &setup, VHOST_USER_TIMEOUT_MS, why);
-	if (r >= 0) {
+	if (r >= 0)
 		r = watch_socket(device);
-		snprintf(why, sizeof(why), "its server can't be watched");
-	}
+	if (r >= 0)
+		r = sd_event_add_time_relative(device->devices->event, &device->greeting,
+					       CLOCK_MONOTONIC, GREETING_USEC, 0, on_no_greeting,
+					       device);
 	if (r < 0) {
-		/* It may have begun with some queue: it is out of it when it has ended. */
-		say(device, "%s", why);
-		if (watch_socket(device) < 0) {
-			close_socket(device);
-			fail(device, why);
-			return;
-		}
-		shutdown(fd, SHUT_WR);
-		return;
+		/* Nothing was told to it. */
+		close_socket(device);
+		refuse(device, "its server of files can't be talked to");
 	}
-	/* From here on another leader goes on with it. */
-	each_stored(device, store_put);
-	if (!device->started)
-		answer(device, POPCORN_DEVICE_STARTED, NULL);
 }
 
 static int on_server(sd_bus_message *reply, void *userdata, sd_bus_error *unused)
@@ -471,9 +547,8 @@ static int on_server(sd_bus_message *reply, void *userdata, sd_bus_error *unused
 	    ask_server(device) >= 0)
 		return 0;
 	device->tries = 0;
-	listen_to_driver(device, true);
 	if (fd < 0)
-		fail(device, error ? error->message : "popcornd gave no server of files");
+		refuse(device, error ? error->message : "popcornd gave no server of files");
 	else
 		start_files(device, fd);
 	return 0;
@@ -612,10 +687,8 @@ static void look(struct device *device)
 		device->nr_queues = want.nr_queues;
 		for (uint32_t i = 0; i < POPCORN_QUEUES_MAX; i++)
 			device->queues[i] = (struct server_queue){ rings[i], -1, -1, -1 };
+		listen_to_driver(device, false);
 		start(device);
-		/* The wish stays unanswered until there is a server. */
-		if (device->asked)
-			listen_to_driver(device, false);
 	} else {
 		if (device->is_first && device->type == TYPE_FILES)
 			find_stale_server(device);

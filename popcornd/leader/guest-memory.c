@@ -76,20 +76,31 @@ void *guest_memory_at(const struct guest_memory *memory, uint64_t address, uint6
 	return NULL;
 }
 
-/* The driver that is in the way here checked size and place of queues, but not for us: so do we. */
-static struct vring_used *used_of(const struct guest_memory *memory,
-				  const struct popcorn_queue *queue)
+/* The kernel's driver here has checked size and place of queues, but not for us: so do we. */
+struct vring_used *queue_used(const struct guest_memory *memory, const struct popcorn_queue *queue)
 {
+	if (queue->size == 0)
+		return NULL;
 	return guest_memory_at(memory, queue->used,
 			       sizeof(struct vring_used) +
 				       (uint64_t)queue->size * sizeof(struct vring_used_elem) +
 				       sizeof(uint16_t));
 }
 
+struct vring_avail *queue_avail(const struct guest_memory *memory,
+				const struct popcorn_queue *queue)
+{
+	if (queue->size == 0)
+		return NULL;
+	return guest_memory_at(memory, queue->avail,
+			       sizeof(struct vring_avail) +
+				       (uint64_t)queue->size * sizeof(uint16_t) + sizeof(uint16_t));
+}
+
 int queue_used_index(const struct guest_memory *memory, const struct popcorn_queue *queue,
 		     uint16_t *ret)
 {
-	const struct vring_used *used = used_of(memory, queue);
+	const struct vring_used *used = queue_used(memory, queue);
 
 	if (!used)
 		return -EFAULT;
@@ -100,17 +111,15 @@ int queue_used_index(const struct guest_memory *memory, const struct popcorn_que
 int queue_push(const struct guest_memory *memory, const struct popcorn_queue *queue,
 	       const void *bytes, uint32_t length)
 {
-	struct vring_avail *avail = guest_memory_at(
-		memory, queue->avail,
-		sizeof(*avail) + (uint64_t)queue->size * sizeof(uint16_t) + sizeof(uint16_t));
+	struct vring_avail *avail = queue_avail(memory, queue);
 	struct vring_desc *table =
 		guest_memory_at(memory, queue->desc, (uint64_t)queue->size * sizeof(*table));
-	struct vring_used *used = used_of(memory, queue);
+	struct vring_used *used = queue_used(memory, queue);
 	struct vring_desc desc;
 	uint16_t head, next;
 	void *to;
 
-	if (!avail || !table || !used || queue->size == 0)
+	if (!avail || !table || !used)
 		return -EFAULT;
 	next = used->idx;
 	if (__atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE) == next)

@@ -34,9 +34,10 @@ int vhost_vsock_start(int vhost_fd, uint64_t cid, const struct server_setup *set
 void vhost_vsock_stop(int vhost_fd);
 
 /*
- * vhost-user.c. @fd is a connection to a server that has not been told anything yet. All that it answers is
- * taken for hostile; it has @timeout_ms for all of it together. On failure it is in no known state: the
- * connection is to be closed.
+ * vhost-user.c. @fd is a connection to a server that has not been told anything yet. It is greeted, and when it
+ * has answered, which it does when it has been started, it is told all else. All that it answers is taken for
+ * hostile; it has @timeout_ms for all of it together. On failure it is in no known state: the connection is to be closed.
  */
+int vhost_user_greet(int fd);
 int vhost_user_start(int fd, const struct server_setup *setup, int timeout_ms,
 		     char why[SERVER_WHY_MAX]);

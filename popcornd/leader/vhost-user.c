@@ -197,9 +197,9 @@ static int negotiate(struct front_end *front, uint64_t accepted)
 	uint64_t offered, protocol;
 	int r;
 
-	r = ask(front, VHOST_USER_GET_FEATURES, "GET_FEATURES", &offered);
+	r = receive_number(front, VHOST_USER_GET_FEATURES, &offered);
 	if (r < 0)
-		return r;
+		return failed(front, r, "GET_FEATURES");
 	if ((offered & needed) != needed)
 		return failed(front, -EOPNOTSUPP, "lacks features");
 	r = ask(front, VHOST_USER_GET_PROTOCOL_FEATURES, "GET_PROTOCOL_FEATURES", &protocol);
@@ -309,6 +309,14 @@ static int set_queue(struct front_end *front, const struct guest_memory *memory,
 		r = tell(front, VHOST_USER_SET_VRING_ENABLE, "SET_VRING_ENABLE", &state,
 			 sizeof(state), NULL, 0);
 	return r;
+}
+
+int vhost_user_greet(int fd)
+{
+	/* It is the first message: there is room for it, or it fails. */
+	const struct front_end front = { .fd = fd };
+
+	return send_message(&front, VHOST_USER_GET_FEATURES, false, "", 0, NULL, 0);
 }
 
 int vhost_user_start(int fd, const struct server_setup *setup, int timeout_ms,

@@ -17,6 +17,7 @@ expect_failed_unit 'popcorn@*.service'
 ok 'the daemon is there' popcornctl list
 whole_mark
 up d1 1
+id=$(prop d1 Id)
 
 say '-- a device that was there before the module'
 is 'slot' "$(popcorn-device add "$id" rng)" 0
@@ -44,9 +45,7 @@ wait_until 10 device_state 0 'state 1'
 flows d1
 
 say '-- the server is killed, while the driver waits, and replaced'
-kill -9 $server
-wait $server || true
-wait_until 10 device_state 0 'served 0'
+unserve -KILL
 ask d1 'dd if=/dev/hwrng bs=24 count=40 2>/dev/null >/run/read & echo' >/dev/null
 serve "$id" 0
 wait_until 10 said started
@@ -65,38 +64,49 @@ wait_until 10 said started
 flows d1
 
 say '-- a server fails the device; the driver is bound again'
-kill $server
-wait $server || true
+unserve
 serve "$id" 0 fail
 wait_until 20 said failed
 device_state 0 'state 2.*it was told to' || fail "$(popcorn-device info "$id" 0)"
 ask d1 'cat /sys/bus/virtio/devices/*/status' >/run/out
 is 'the driver sees it: NEEDS_RESET' "$(tail -n 1 /run/out)" 0x0000004f
-kill $server
-wait $server || true
+unserve
 serve "$id" 0
 ask d1 'cd /sys/bus/virtio/drivers/virtio_rng; for d in virtio*; do echo $d >unbind; echo $d >bind; done; cd /' >/dev/null
 wait_until 20 device_state 0 'state 1'
 flows d1
 
 say '-- the configuration changes'
-kill $server
-wait $server || true
+unserve
 ok 'CONFIG' popcorn-device config "$id" 0
 serve "$id" 0
 flows d1
 
+say '-- a server that never stops: the driver gives up, keeps the memory, and is served by the next one'
+unserve
+serve "$id" 0 slow
+wait_until 10 said started
+ask d1 'cd /sys/bus/virtio/drivers/virtio_rng; for d in virtio*; do echo $d >unbind & done; cd /; echo' >/dev/null
+wait_until 60 gave_up d1
+say 'ok: it says so'
+wait_until 10 unbound d1
+ask d1 'for d in /sys/bus/virtio/devices/*; do echo ${d##*/} >/sys/bus/virtio/drivers/virtio_rng/bind & done; echo' >/dev/null
+unserve -KILL
+serve "$id" 0
+wait_until 20 said started
+flows d1
+
 say '-- two CPUs; the kernel is killed under load'
 up d2 2
+id=$(prop d2 Id)
 popcorn-device add "$id" rng >/dev/null
 first=$server
-mv /run/serve /run/serve.1
 serve "$id" 0
 ask d2 'insmod /popcorn_virtio.ko; echo' >/dev/null
 wait_until 20 said started
 flows d2
 ask d2 'for i in 1 2 3; do dd if=/dev/hwrng of=/dev/null bs=4k 2>/dev/null & done; echo' >/dev/null
-sleep 1
+wait_until 20 busy 0
 popcorn-device info "$id" 0
 ok 'kill' popcornctl kill d2
 wait_until 10 said 'hung up'
@@ -104,8 +114,27 @@ wait $server
 ok 'release' popcornctl release d2
 server=$first
 
+for version in 6.1.*-rt 6.12; do
+	image=$(find /boot -name "vmlinuz-$version*-amd64" | sort -V | tail -n 1)
+	say "-- ${image##*/}"
+	up d3 1 "$image"
+	id=$(prop d3 Id)
+	popcorn-device add "$id" rng >/dev/null
+	server_of_d1=$server
+	ask d3 'insmod /popcorn_virtio.ko; echo' >/dev/null
+	serve "$id" 0
+	wait_until 20 said started
+	flows d3
+	ask d3 'rmmod popcorn_virtio; insmod /popcorn_virtio.ko; echo' >/dev/null
+	flows d3
+	ok 'kill' popcornctl kill d3
+	wait $server
+	ok 'release' popcornctl release d3
+	server=$server_of_d1
+done
+
 say '-- a kernel is released while a server has it mapped'
-ok 'stop' popcornctl stop d1
+ok 'kill' popcornctl kill d1
 ok 'release' popcornctl release d1
 wait $server || true
 systemctl reset-failed
