@@ -152,11 +152,13 @@ int main(int argc, char **argv)
 	move_socket();
 	/*
 	 * announce_submounts: two file systems may have files of the same number. Not below an overlay, which does not
-	 * look into what is mounted by itself (EREMOTE). No thread pool: only
-	 * requests that are answered in their order can be taken up where a dead server was.
+	 * look into what is mounted by itself (EREMOTE). What an overlay has below it is programs more than
+	 * anything else: with cache=auto each open of a library would drop the pages of all that run it. With these
+	 * options they are kept, and what is known of a file is asked for again after 10 s, which drops them if it has
+	 * changed. No thread pool: only requests that are answered in their order can be taken up where a dead server was.
 	 */
-	if (asprintf(&source, "source=%s,xattr,cache=auto,sandbox=namespace,log_level=warn%s",
-		     argv[1], lower ? "" : ",announce_submounts") < 0 ||
+	if (asprintf(&source, "source=%s,xattr,sandbox=namespace,log_level=warn,%s", argv[1],
+		     lower ? "cache=always,timeout=10" : "cache=auto,announce_submounts") < 0 ||
 	    asprintf(&socket, "--fd=%d", SOCKET_FD) < 0 ||
 	    asprintf(&files, "--rlimit-nofile=%llu", (unsigned long long)limit.rlim_max) < 0)
 		die("out of memory");

@@ -117,7 +117,12 @@ is 'what it wrote is gone' "$(popcornctl exec r1 -- cat /srv/shared/mark)" prima
 is 'its machine id is the same' "$(popcornctl exec r1 -- cat /etc/machine-id)" "$own"
 first=$(popcornctl exec r1 -- cat /proc/sys/kernel/random/boot_id)
 in_kernel r1 'systemctl --no-block reboot'
-wait_until 60 sh -c "[ \"\$(popcornctl exec r1 -- cat /proc/sys/kernel/random/boot_id)\" != '$first' ]"
+# shellcheck disable=SC2317 # called by wait_until
+has_rebooted() {
+	local now
+	now=$(popcornctl exec r1 -- cat /proc/sys/kernel/random/boot_id) && [ "$now" != "$first" ]
+}
+wait_until 120 has_rebooted
 is_system_up r1
 ok 'it stops' popcornctl stop r1
 
