@@ -40,7 +40,7 @@ console_login() {
 		case $line in
 		*"$kernel login: ") printf 'root\n' >&"$in"; line='' ;;
 		*'Password: ') printf '%s\n' "$password" >&"$in"; line='' ;;
-		*"root@$kernel:~# ") printf 'echo is-`whoami`\n' >&"$in"; line='' ;;
+		*"root@$kernel:~# ") echo "echo is-\$(whoami)" >&"$in"; line='' ;;
 		*is-root) code=0; printf 'exit\n' >&"$in"; break ;;
 		*'Login incorrect') break ;;
 		esac
