@@ -7,7 +7,7 @@
 #include "internal.h"
 
 struct popcorn_boot_options {
-	char *cpus, *kernel, *initrd, *command_line, *restart;
+	char *cpus, *kernel, *initrd, *command_line, *restart, *network;
 	uint32_t cpu_count;
 	uint64_t memory, timeout;
 	struct memory_node {
@@ -32,6 +32,7 @@ struct popcorn_boot_options *popcorn_boot_options_free(struct popcorn_boot_optio
 	free(options->initrd);
 	free(options->command_line);
 	free(options->restart);
+	free(options->network);
 	free(options->memory_nodes);
 	free(options);
 	return NULL;
@@ -104,6 +105,12 @@ int popcorn_boot_options_set_restart(struct popcorn_boot_options *options, const
 	return string_set(&options->restart, restart);
 }
 
+int popcorn_boot_options_set_network(struct popcorn_boot_options *options, const char *network)
+{
+	/* popcornd is the one place that says what is wrong with it. */
+	return network && *network ? string_set(&options->network, network) : -EINVAL;
+}
+
 int popcorn_boot_options_set_timeout(struct popcorn_boot_options *options, uint64_t usec)
 {
 	if (!usec)
@@ -143,7 +150,7 @@ static int append_options(sd_bus_message *m, const struct popcorn_boot_options *
 		} strings[] = {
 			{ "Cpus", options->cpus },	 { "Kernel", options->kernel },
 			{ "Initrd", options->initrd },	 { "CommandLine", options->command_line },
-			{ "Restart", options->restart },
+			{ "Restart", options->restart }, { "Network", options->network },
 		};
 
 		for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]) && r >= 0; i++)

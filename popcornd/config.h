@@ -13,6 +13,7 @@
 
 #include "error.h"
 #include "keys.h"
+#include "network-plan.h"
 
 struct config {
 	hwloc_bitmap_t primary_cpus; /* primary.cpus: CPUs never lent; CPU 0 is always in it */
@@ -29,6 +30,7 @@ struct config {
 	char *cache;		     /* what is unpacked once: "/var/cache/popcorn" */
 	bool fast_boot;		     /* fast_boot: kernels are entered without their decompressor */
 	bool drop_caches;	     /* memory.drop_caches: before memory is tried a second time */
+	struct network_config network; /* network.* */
 };
 
 /* primary.memory, if popcornd.conf does not say it. */
@@ -57,7 +59,8 @@ struct kernel_def {
 	 */
 	struct node_memory *memory_nodes;
 	size_t n_memory_nodes;
-	bool restart; /* "on-failure" instead of "no" */
+	bool restart;	  /* "on-failure" instead of "no" */
+	unsigned network; /* NETWORK_*, as it was asked for */
 	uint64_t boot_timeout_usec;
 };
 

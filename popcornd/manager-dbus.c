@@ -289,6 +289,7 @@ static int read_option(sd_bus_message *message, const char *option, void *userda
 		{ "Cpus", "s" },    { "CpuCount", "u" }, { "Memory", "t" },
 		{ "Kernel", "s" },  { "Initrd", "s" },	 { "CommandLine", "s" },
 		{ "Restart", "s" }, { "Timeout", "t" },	 { "MemoryNodes", "a(ut)" },
+		{ "Network", "s" },
 	};
 	const char *type = NULL, *s = NULL;
 	uint64_t t = 0;
@@ -372,6 +373,8 @@ static int read_option(sd_bus_message *message, const char *option, void *userda
 			return bus_invalid_option(option, "has a control character in it", error);
 		return set_string(&def->cmdline, s);
 	}
+	if (strcmp(option, "Network") == 0)
+		return network_parse_peers(s, &def->network, error);
 	if (strcmp(s, "no") != 0 && strcmp(s, "on-failure") != 0)
 		return bus_invalid_option(option, "is neither \"no\" nor \"on-failure\"", error);
 	def->restart = strcmp(s, "on-failure") == 0;

@@ -177,6 +177,8 @@ static struct policy_kernel settings_of(const struct plan_kernel *kernel)
 	settings.initrd = (char *)either(own->initrd, group->initrd);
 	settings.cmdline = (char *)either(own->cmdline, group->cmdline);
 	settings.restart = own->restart >= 0 ? own->restart : group->restart;
+	if (own->network)
+		settings.network = own->network;
 	if (own->boot_timeout_usec)
 		settings.boot_timeout_usec = own->boot_timeout_usec;
 	return settings;
@@ -235,6 +237,7 @@ static int make_def(const struct planning *planning, const struct config *config
 	free(def->cmdline);
 	def->cmdline = steal_ptr(cmdline);
 	def->restart = settings.restart > 0;
+	def->network = settings.network;
 	if (settings.boot_timeout_usec)
 		def->boot_timeout_usec = settings.boot_timeout_usec;
 	for (size_t i = 0; i < kernel->n_cpus; i++)
@@ -280,6 +283,9 @@ static int find_difference(const struct config *config, const struct plan_kernel
 			     old->initrd ?: "popcornd's own");
 	else if (strcmp(cmdline, old->cmdline ?: "") != 0)
 		r = asprintf(ret, "command line '%s' instead of '%s'", cmdline, old->cmdline ?: "");
+	else if (settings.network != old->network)
+		r = asprintf(ret, "network %s instead of %s", PEERS_TEXT(settings.network),
+			     PEERS_TEXT(old->network));
 	if (r < 0)
 		*ret = NULL;
 	return r < 0 ? -ENOMEM : 0;
@@ -542,7 +548,8 @@ static bool is_checked_by(const struct kernel_def *def, const struct kernel_def 
 
 	if (!is_same_text(def->image, checked->image) ||
 	    !is_same_text(def->initrd, checked->initrd) ||
-	    !is_same_text(def->cmdline, checked->cmdline) || def->memory < checked->memory)
+	    !is_same_text(def->cmdline, checked->cmdline) || def->network != checked->network ||
+	    def->memory < checked->memory)
 		return false;
 	for (size_t i = 0; i < def->n_memory_nodes; i++)
 		if (def->memory_nodes[i].bytes > most)

@@ -114,6 +114,7 @@ int record_write(const struct kernel *kernel)
 				put(f, "MEMORY_NODES", nodes);
 		}
 		put(f, "RESTART", def->restart ? "on-failure" : "no");
+		put(f, "NETWORK", PEERS_TEXT(def->network));
 		fprintf(f, "BOOT_TIMEOUT=%" PRIu64 "\n", def->boot_timeout_usec);
 	}
 	for (size_t i = 0; i < kernel->n_steps; i++)
@@ -322,6 +323,8 @@ static int load_line(struct kernel *kernel, struct kernel_def *def, const char *
 		def->restart = strcmp(value, "on-failure") == 0;
 		return 0;
 	}
+	if (strcmp(key, "NETWORK") == 0)
+		return network_parse_peers(value, &def->network, NULL);
 	if (strcmp(key, "DEFINITION") == 0) {
 		kernel->def_from_file = strcmp(value, "file") == 0;
 		return 1;
