@@ -376,6 +376,20 @@ static int dress_tap(struct system *system, const char *name, const char *alias,
 	return change_link(system, name, changes);
 }
 
+/* The interface is a port and nothing else: what the primary itself would say on it passes no bridge. */
+static int silence_tap(const char *name)
+{
+	_cleanup_close_ int fd = -1;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	/* A primary may be without IPv6. */
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return write(fd, "1", 1) < 0 ? -errno : 0;
+}
+
 static int open_tap(void *userdata, const char *name, const char *alias, unsigned mtu, int *ret_fd)
 {
 	/* Exclusively: not one that somebody else has made to stay. */
@@ -393,6 +407,8 @@ static int open_tap(void *userdata, const char *name, const char *alias, unsigne
 	    ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4) < 0)
 		return -errno;
 	r = dress_tap(userdata, name, alias, mtu);
+	if (r == 0)
+		r = silence_tap(name);
 	if (r == 0)
 		*ret_fd = steal_fd(&fd);
 	return r;
