@@ -32,7 +32,7 @@ run popcornctl list --json
 ok 'list --json: valid' jq -e . "$work/out"
 is 'list --json: names' "$(jq -r '.[].name' "$work/out" | paste -sd' ')" 'db0 web.1 old'
 is 'list --json: keys' "$(jq -c '.[0] | keys_unsorted' "$work/out")" \
-	'["name","id","state","reason","reason_text","cpus","memory","memory_ranges","image","initrd","command_line","version","uptime_usec","boot_time","restart","policy","unit","job","boot_steps","history"]'
+	'["name","id","state","reason","reason_text","cpus","memory","memory_ranges","image","initrd","command_line","version","uptime_usec","boot_time","restart","network","address","policy","unit","job","boot_steps","history"]'
 is 'list --json: CPUs are numbers' "$(jq -c '.[0].cpus' "$work/out")" '[2,3]'
 is 'list --json: sizes are bytes' "$(jq -c '.[1].memory' "$work/out")" 1610612736
 ok 'list --json=pretty: the same' diff <(jq -S 'map(del(.uptime_usec))' "$work/out") \
