@@ -376,8 +376,7 @@ static void put_bridge_rules(FILE *f, const struct network_config *config,
 	      "\t}\n"
 	      "\tchain passes {\n"
 	      "\t\ttype filter hook forward priority 0; policy accept;\n"
-	      "\t\tiifname @kernels oifname @kernels accept\n"
-	      "\t\tiifname @taps oifname @taps drop\n",
+	      "\t\tiifname @kernels oifname @kernels accept\n",
 	      f);
 	if (*config->uplink)
 		fprintf(f,

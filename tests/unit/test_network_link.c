@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <netpacket/packet.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -26,6 +27,8 @@
 #define VNET_HEADER 12
 #define FRAME_MAX 2048
 #define KERNELS 5
+/* The primary's, and the first of those that stand for marks. */
+#define UDP_PORT 7000
 
 enum { ARP = 0x0806, IP = 0x0800, IPV6 = 0x86dd };
 enum { ARP_REQUEST = 1, ARP_REPLY = 2 };
@@ -109,19 +112,52 @@ static void arp(struct frame *frame, unsigned op, const uint8_t *to, const uint8
 	frame->size = 14 + 28;
 }
 
-/* @mark tells one from the other. */
-static void ping(struct frame *frame, unsigned type, const uint8_t *to, const uint8_t *from,
-		 uint32_t source, uint32_t target, unsigned mark)
+static uint32_t address(unsigned id)
+{
+	return network_id_to_address(&config, id);
+}
+
+static const uint8_t *mac(unsigned id)
+{
+	static uint8_t macs[KERNELS + 1][MAC_SIZE];
+
+	network_mac(id, macs[id]);
+	return macs[id];
+}
+
+/* Of 8 bytes. */
+static uint8_t *begin_ip(struct frame *frame, int protocol, const uint8_t *to, const uint8_t *from,
+			 uint32_t source, uint32_t target)
 {
 	uint8_t *p = begin(frame, to, from, IP);
 
 	p[0] = 0x45;
 	put16(p + 2, 28);
 	p[8] = 64;
-	p[9] = IPPROTO_ICMP;
+	p[9] = (uint8_t)protocol;
 	put32(p + 12, source);
 	put32(p + 16, target);
 	put16(p + 10, checksum(p, 20));
+	frame->size = 14 + 28;
+	return p;
+}
+
+/* An empty one from port UDP_PORT + @mark to the primary's. */
+static void datagram(struct frame *frame, unsigned from, uint32_t target, unsigned mark)
+{
+	uint8_t *p = begin_ip(frame, IPPROTO_UDP, mac(0), mac(from), address(from), target);
+
+	put16(p + 20, UDP_PORT + mark);
+	put16(p + 22, UDP_PORT);
+	put16(p + 24, 8);
+}
+
+/* @mark tells one from the other. */
+static void ping(struct frame *frame, unsigned type, const uint8_t *to, const uint8_t *from,
+		 uint32_t source, uint32_t target, unsigned mark)
+{
+	uint8_t *p = begin_ip(frame, IPPROTO_ICMP, to, from, source, target);
+
 	p[20] = (uint8_t)type;
 	put16(p + 24, 0x7063);
 	put16(p + 26, mark);
@@ -135,18 +171,23 @@ static void send_frame(int tap, const struct frame *frame)
 			 (ssize_t)(VNET_HEADER + frame->size));
 }
 
-static bool receive(int tap, struct frame *ret, uint64_t deadline)
-{
-	struct pollfd fd = { tap, POLLIN, 0 };
-	ssize_t n;
+/* Which marks have come to which tap. */
+#define MARKS 32
+#define DESCRIPTORS 64
+static bool seen[DESCRIPTORS][MARKS];
+/* The taps to which the primary has said by ARP where it is. */
+static uint64_t answered;
 
-	if (poll_until(&fd, 1, deadline) <= 0)
-		return false;
-	n = read(tap, ret->data, sizeof(ret->data));
-	if (n < VNET_HEADER + 14)
-		return false;
-	ret->size = (size_t)n - VNET_HEADER;
-	return true;
+/* ICMP's mark, or UDP's port from 7000 on; 0: none. */
+static unsigned mark_of(const struct frame *frame)
+{
+	const uint8_t *p = frame->data + VNET_HEADER + 14;
+	unsigned mark;
+
+	if (get16(p - 2) != IP || (p[9] != IPPROTO_ICMP && p[9] != IPPROTO_UDP))
+		return 0;
+	mark = p[9] == IPPROTO_ICMP ? get16(p + 26) : get16(p + 22) - UDP_PORT;
+	return mark < MARKS ? mark : 0;
 }
 
 /* Is it this type, and this mark (ICMP) or operation (ARP)? */
@@ -162,6 +203,28 @@ static bool is_that(const struct frame *frame, unsigned type, unsigned kind, uns
 	return p[9] == IPPROTO_ICMP && p[20] == kind && get16(p + 26) == mark;
 }
 
+static bool receive(int tap, struct frame *ret, uint64_t deadline)
+{
+	struct pollfd fd = { tap, POLLIN, 0 };
+	ssize_t n;
+
+	if (poll_until(&fd, 1, deadline) <= 0)
+		return false;
+	n = read(tap, ret->data, sizeof(ret->data));
+	if (n < VNET_HEADER + 14)
+		return false;
+	ret->size = (size_t)n - VNET_HEADER;
+	ck_assert_int_lt(tap, DESCRIPTORS);
+	seen[tap][mark_of(ret)] = true;
+	if (is_that(ret, ARP, ARP_REPLY, 0) &&
+	    memcmp(ret->data + VNET_HEADER + MAC_SIZE, mac(0), MAC_SIZE) == 0)
+		answered |= UINT64_C(1) << tap;
+	/* Whoever sends it: a kernel never sees any. */
+	if (tap != outside)
+		ck_assert_uint_ne(get16(ret->data + VNET_HEADER + 12), IPV6);
+	return true;
+}
+
 /* The rest is passed over: what a kernel's IPv6 says of itself, say. */
 static void comes(int tap, unsigned type, unsigned kind, unsigned mark, struct frame *ret)
 {
@@ -173,31 +236,14 @@ static void comes(int tap, unsigned type, unsigned kind, unsigned mark, struct f
 	while (!is_that(ret, type, kind, mark));
 }
 
-/* Nothing with this mark is waiting at a tap. What would have come has, see the callers. */
+/* Nothing with this mark has come to a tap. What would have come has, see the callers. */
 static void nothing(int tap, unsigned mark)
 {
 	struct frame frame;
 
-	while (receive(tap, &frame, 0)) {
-		const uint8_t *p = frame.data + VNET_HEADER;
-
-		ck_assert_uint_ne(get16(p + 12), IPV6);
-		if (get16(p + 12) == IP)
-			ck_assert_uint_ne(get16(p + 14 + 26), mark);
-	}
-}
-
-static uint32_t address(unsigned id)
-{
-	return network_id_to_address(&config, id);
-}
-
-static const uint8_t *mac(unsigned id)
-{
-	static uint8_t macs[KERNELS + 1][MAC_SIZE];
-
-	network_mac(id, macs[id]);
-	return macs[id];
+	while (receive(tap, &frame, 0))
+		;
+	ck_assert_msg(!seen[tap][mark], "%u has come", mark);
 }
 
 /* An open namespace, with a tap of the test's in it that is not the network's. */
@@ -224,6 +270,18 @@ static void write_file(const char *path, const char *text)
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 	close(fd);
+}
+
+/*
+ * With br_netfilter, which others load, what is bridged goes through the rules for what is routed, too.
+ * Without it the bridge's own have to do.
+ */
+static void set_bridge_netfilter(bool on)
+{
+	const char path[] = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+
+	if (access(path, F_OK) == 0)
+		write_file(path, on ? "1" : "0");
 }
 
 static void attach(unsigned id, unsigned peers)
@@ -304,10 +362,61 @@ static void asks(unsigned from, unsigned to, unsigned mark)
 	send_frame(taps[from], &frame);
 }
 
+/* The primary, as a program of it sees it: a socket on all of its addresses. */
+static int open_socket(void)
+{
+	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(UDP_PORT) };
+	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	ck_assert_int_eq(bind(s, (struct sockaddr *)&any, sizeof(any)), 0);
+	return s;
+}
+
+/* The primary gets only this of what was sent to it. */
+static void primary_gets(int s, unsigned mark)
+{
+	struct pollfd fd = { s, POLLIN, 0 };
+	struct sockaddr_in from;
+	socklen_t size = sizeof(from);
+	char byte;
+
+	ck_assert_int_eq(poll_until(&fd, 1, now_usec() + WAIT_USEC), 1);
+	ck_assert_int_eq(recvfrom(s, &byte, 1, 0, (struct sockaddr *)&from, &size), 0);
+	ck_assert_int_eq(ntohs(from.sin_port), UDP_PORT + (int)mark);
+}
+
+static void primary_sends(int s, unsigned to, unsigned mark)
+{
+	struct sockaddr_in addr = { .sin_family = AF_INET,
+				    .sin_port = htons((uint16_t)(UDP_PORT + mark)),
+				    .sin_addr.s_addr = htonl(address(to)) };
+	/* A rule that drops it is told as an error. */
+	ssize_t n = sendto(s, "", 0, 0, (struct sockaddr *)&addr, sizeof(addr));
+
+	ck_assert(n == 0 || errno == EPERM);
+}
+
+/* As a frame that the primary's own stack would not send. */
+static void bridge_sends(unsigned type)
+{
+	struct sockaddr_ll to = { .sll_family = AF_PACKET,
+				  .sll_ifindex = (int)if_nametoindex("popcorn0"),
+				  .sll_halen = MAC_SIZE };
+	int s = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	struct frame frame;
+
+	begin(&frame, broadcast, mac(0), type);
+	ck_assert_int_eq(
+		sendto(s, frame.data + VNET_HEADER, 64, 0, (struct sockaddr *)&to, sizeof(to)), 64);
+	close(s);
+}
+
 START_TEST(test_peers)
 {
 	struct frame frame;
+	int s = open_socket();
 
+	set_bridge_netfilter(_i);
 	begin_network();
 	attach(1, NETWORK_DEFAULT);
 	attach(2, NETWORK_DEFAULT);
@@ -336,9 +445,12 @@ START_TEST(test_peers)
 
 	/* 3 may not speak with the primary, 4 not with kernels. What comes next shows that it was dropped. */
 	asks(3, 0, 5);
+	arp(&frame, ARP_REQUEST, broadcast, mac(3), mac(3), address(3), address(0));
+	send_frame(taps[3], &frame);
 	asks(3, 1, 6);
 	comes(taps[1], IP, ECHO_REQUEST, 6, &frame);
 	nothing(taps[3], 5);
+	ck_assert(!(answered >> taps[3] & 1));
 	asks(4, 1, 7);
 	asks(2, 1, 8);
 	comes(taps[1], IP, ECHO_REQUEST, 8, &frame);
@@ -348,7 +460,26 @@ START_TEST(test_peers)
 	comes(taps[2], IP, ECHO_REQUEST, 10, &frame);
 	nothing(taps[4], 9);
 
-	/* Nor by way of the primary, though it forwards: and it could not say so before it did it. */
+	/* The primary may not speak with 3, nor anything but IPv4 with 1. */
+	bridge_sends(IPV6);
+	primary_sends(s, 3, 16);
+	primary_sends(s, 1, 17);
+	primary_sends(s, 4, 18);
+	while (!seen[taps[1]][17] || !seen[taps[4]][18]) {
+		ck_assert(receive(taps[seen[taps[1]][17] ? 4 : 1], &frame, now_usec() + WAIT_USEC));
+		ck_assert(!is_that(&frame, ARP, ARP_REQUEST, 0));
+	}
+	asks(1, 3, 19);
+	comes(taps[3], IP, ECHO_REQUEST, 19, &frame);
+	nothing(taps[3], 16);
+	datagram(&frame, 3, address(0), 20);
+	send_frame(taps[3], &frame);
+	datagram(&frame, 4, address(0), 21);
+	send_frame(taps[4], &frame);
+	primary_gets(s, 21);
+
+	/* Nor by way of the primary, which forwards, and knows where 2 is. */
+	finds(2, 0);
 	write_file("/proc/sys/net/ipv4/ip_forward", "1");
 	ping(&frame, ECHO_REQUEST, mac(0), mac(4), address(4), address(2), 11);
 	send_frame(taps[4], &frame);
@@ -361,8 +492,13 @@ START_TEST(test_peers)
 	asks(1, 0, 14);
 	comes(taps[1], IP, ECHO_REPLY, 14, &frame);
 	nothing(outside, 13);
+	/* Those who may speak with each other may do so that way, too. */
+	ping(&frame, ECHO_REQUEST, mac(0), mac(1), address(1), address(2), 15);
+	send_frame(taps[1], &frame);
+	comes(taps[2], IP, ECHO_REQUEST, 15, &frame);
 	write_file("/proc/sys/net/ipv4/ip_forward", "0");
 
+	close(s);
 	for (unsigned i = 1; i <= 4; i++)
 		detach(i);
 	ck_assert_int_eq(network_link_ops.set_rules(links, "delete table inet other\n", why), 0);
@@ -413,7 +549,7 @@ START_TEST(test_lies)
 		if (memcmp(frame.data + VNET_HEADER + MAC_SIZE, mac(0), MAC_SIZE) == 0)
 			continue;
 		ck_assert_uint_eq(get16(p + 12), IP);
-		ck_assert_uint_eq(get16(p + 14 + 26), 5);
+		ck_assert_uint_eq(mark_of(&frame), 5);
 		ck_assert_uint_eq(get32(p + 14 + 12), address(1));
 		break;
 	}
@@ -438,7 +574,9 @@ START_TEST(test_nat)
 {
 	struct frame frame;
 	const uint8_t *p = frame.data + VNET_HEADER + 14;
+	int s = open_socket();
 
+	set_bridge_netfilter(_i);
 	config.nat = true;
 	begin_network();
 	attach(1, NETWORK_OUTSIDE);
@@ -486,10 +624,24 @@ START_TEST(test_nat)
 	ping(&frame, ECHO_REQUEST, mac(0), mac(1), address(1), 0xc0000202, 6);
 	send_frame(taps[1], &frame);
 	comes(outside, IP, ECHO_REQUEST, 6, &frame);
+	datagram(&frame, 1, address(0), 7);
+	send_frame(taps[1], &frame);
+	datagram(&frame, 1, 0xc0000201, 8);
+	send_frame(taps[1], &frame);
+	datagram(&frame, 2, address(0), 9);
+	send_frame(taps[2], &frame);
+	primary_gets(s, 9);
+	/* Nor is it the primary's to speak with. */
+	primary_sends(s, 1, 10);
+	primary_sends(s, 2, 11);
+	while (!seen[taps[2]][11])
+		ck_assert(receive(taps[2], &frame, now_usec() + WAIT_USEC));
+	nothing(taps[1], 10);
 	nothing(taps[1], 2);
 	nothing(taps[1], 3);
 	nothing(taps[1], 4);
 	nothing(outside, 5);
+	close(s);
 	detach(1);
 	ck_assert_int_eq(network_link_ops.get_forward(links), 0);
 	detach(2);
@@ -501,6 +653,7 @@ START_TEST(test_uplink)
 	struct frame frame;
 	uint8_t gateway[MAC_SIZE];
 
+	set_bridge_netfilter(_i);
 	/* The world's tap becomes a port; it has an address, so it is refused first. */
 	free(config.uplink);
 	config.uplink = strdup("out0");
@@ -606,10 +759,10 @@ int main(void)
 	}
 	tcase_add_checked_fixture(whole, setup, teardown);
 	tcase_add_test(whole, test_system);
-	tcase_add_test(whole, test_peers);
+	tcase_add_loop_test(whole, test_peers, 0, 2);
 	tcase_add_test(whole, test_lies);
-	tcase_add_test(whole, test_nat);
-	tcase_add_test(whole, test_uplink);
+	tcase_add_loop_test(whole, test_nat, 0, 2);
+	tcase_add_loop_test(whole, test_uplink, 0, 2);
 	suite_add_tcase(suite, whole);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
