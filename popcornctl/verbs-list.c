@@ -74,6 +74,7 @@ static const struct column columns[] = {
 	{ .header = "CPUS", .text = text_cpus, .may_shrink = true },
 	{ .header = "MEMORY", .text = text_memory, .right = true },
 	{ .header = "VERSION", .key = "version", .may_shrink = true },
+	{ .header = "ADDRESS", .key = "address" },
 	{ .header = "UPTIME", .text = text_uptime },
 };
 

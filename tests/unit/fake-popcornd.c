@@ -1003,7 +1003,7 @@ static int get_kernel(sd_bus *b, const char *path, const char *interface, const 
 	int r;
 
 	snprintf(unit, sizeof(unit), "popcorn@%s.service", kernel->name);
-	if (kernel->id && strcmp(kernel->network, "none") != 0)
+	if (strcmp(kernel->state, "running") == 0 && strcmp(kernel->network, "none") != 0)
 		snprintf(address, sizeof(address), "10.77.0.%u", kernel->id + 1);
 	const struct {
 		const char *property, *value;
