@@ -508,6 +508,9 @@ int boot_check(const struct config *config, const struct kernel_def *def, struct
 	_cleanup_free_ char *cmdline = NULL;
 	int r;
 
+	r = network_check(&config->network, def->network, error);
+	if (r < 0)
+		return r;
 	r = read_image(def, &files, error);
 	if (r < 0)
 		return r;
