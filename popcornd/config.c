@@ -302,12 +302,12 @@ static int read_share(const struct key_value *value, struct kernel_def *def)
 	int r;
 
 	if (!config_setting_is_group(value->setting))
-		return key_bad(value, "give a group for each: { tag = \"data\"; path = \"/srv\"; }");
+		return key_bad(value,
+			       "give a group for each: { tag = \"data\"; path = \"/srv\"; }");
 	r = keys_read(value, share_keys, ARRAY_SIZE(share_keys), &share, NULL);
 	if (r == 0 && (!share.tag || !share.path))
 		r = key_bad(value, "give it a tag and a path");
-	if (r == 0 &&
-	    kernel_def_add_share(def, share.tag, share.path, share.read_only, &inner) < 0)
+	if (r == 0 && kernel_def_add_share(def, share.tag, share.path, share.read_only, &inner) < 0)
 		r = key_bad(value, "%s", inner.text);
 	free(share.tag);
 	free(share.path);

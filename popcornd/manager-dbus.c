@@ -312,9 +312,9 @@ static int read_option(sd_bus_message *message, const char *option, void *userda
 	static const struct {
 		const char *name, *type;
 	} types[] = {
-		{ "Cpus", "s" },    { "CpuCount", "u" }, { "Memory", "t" },
-		{ "Kernel", "s" },  { "Initrd", "s" },	 { "CommandLine", "s" },
-		{ "Restart", "s" }, { "Timeout", "t" },	 { "MemoryNodes", "a(ut)" },
+		{ "Cpus", "s" },    { "CpuCount", "u" },    { "Memory", "t" },
+		{ "Kernel", "s" },  { "Initrd", "s" },	    { "CommandLine", "s" },
+		{ "Restart", "s" }, { "Timeout", "t" },	    { "MemoryNodes", "a(ut)" },
 		{ "Vsock", "b" },   { "Shares", "a(ssb)" }, { "Root", "s" },
 		{ "Network", "s" },
 	};

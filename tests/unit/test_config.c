@@ -411,11 +411,12 @@ START_TEST(test_shares)
 		"1: shares[0].readonly: ", "true or false");
 	bad_def("shares = ( { tag = \"a\"; path = \"/a\"; },\n{ tag = \"a\"; path = \"/b\"; } );",
 		"2: shares[1]: ", "two shares have the tag a");
-	for (const char *const *tag = (const char *const[]){ "", "-a", "a/b", "a:b", "a b", AGENT_ROOT_TAG,
-							     "0123456789012345678901234567890123456",
-							     NULL };
+	for (const char *const *tag =
+		     (const char *const[]){ "", "-a", "a/b", "a:b", "a b", AGENT_ROOT_TAG,
+					    "0123456789012345678901234567890123456", NULL };
 	     *tag; tag++) {
-		snprintf(text, sizeof(text), "shares = ( { tag = \"%s\"; path = \"/a\"; } );", *tag);
+		snprintf(text, sizeof(text), "shares = ( { tag = \"%s\"; path = \"/a\"; } );",
+			 *tag);
 		bad_def(text, "1: shares[0]: ", "tag");
 	}
 	bad_def("vsock = 1;", "1: vsock: ", "true or false");
