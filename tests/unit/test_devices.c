@@ -41,12 +41,15 @@ static void make(void)
 	kernel = fake_kernel(fake, "db0");
 	def = (struct kernel_def){ .vsock = WISH_NO };
 	config = (struct config){ .virtiofsd = (char *)"/dev/null" };
+	ck_assert_int_eq(network_config_init(&config.network), 0);
+	config.network.enabled = false;
 	error = (struct popcorn_error){ 0 };
 }
 
 static void unmake(void)
 {
 	kernel_def_clear_shares(&def);
+	network_config_done(&config.network);
 	close(fd);
 	driver_free(driver);
 	fake_free(fake);
