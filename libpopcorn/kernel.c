@@ -9,7 +9,7 @@
 struct popcorn_kernel {
 	char *path;
 	char *name, *state, *reason, *reason_text, *image, *initrd, *root, *command_line, *version;
-	char *restart, *unit, *job, *policy;
+	char *restart, *network, *address, *unit, *job, *policy;
 	uint32_t id;
 	uint64_t memory, uptime, boot_time;
 	uint32_t *cpus;
@@ -170,6 +170,8 @@ static const struct property {
 	{ "Uptime", "t", read_u64, FIELD(uptime) },
 	{ "BootTime", "t", read_u64, FIELD(boot_time) },
 	{ "Restart", "s", read_string, FIELD(restart) },
+	{ "Network", "s", read_string, FIELD(network) },
+	{ "Address", "s", read_string, FIELD(address) },
 	{ "Unit", "s", read_string, FIELD(unit) },
 	{ "Policy", "s", read_string, FIELD(policy) },
 	{ "BootSteps", "a(st)", read_steps, 0 },
@@ -243,6 +245,8 @@ struct popcorn_kernel *popcorn_kernel_free(struct popcorn_kernel *kernel)
 	free(kernel->command_line);
 	free(kernel->version);
 	free(kernel->restart);
+	free(kernel->network);
+	free(kernel->address);
 	free(kernel->unit);
 	free(kernel->policy);
 	free(kernel->job);
@@ -498,6 +502,16 @@ uint64_t popcorn_kernel_get_boot_time(const struct popcorn_kernel *kernel)
 const char *popcorn_kernel_get_restart(const struct popcorn_kernel *kernel)
 {
 	return string_or_empty(kernel->restart);
+}
+
+const char *popcorn_kernel_get_network(const struct popcorn_kernel *kernel)
+{
+	return string_or_empty(kernel->network);
+}
+
+const char *popcorn_kernel_get_address(const struct popcorn_kernel *kernel)
+{
+	return string_or_empty(kernel->address);
 }
 
 const char *popcorn_kernel_get_policy(const struct popcorn_kernel *kernel)

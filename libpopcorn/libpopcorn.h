@@ -149,6 +149,10 @@ _popcorn_public_ uint64_t popcorn_kernel_get_boot_time(const struct popcorn_kern
 _popcorn_public_ const char *popcorn_kernel_get_root(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_restart - "no" or "on-failure". */
 _popcorn_public_ const char *popcorn_kernel_get_restart(const struct popcorn_kernel *kernel);
+/** popcorn_kernel_get_network - with whom it may speak, as it was asked for: "default", "none", or a list. */
+_popcorn_public_ const char *popcorn_kernel_get_network(const struct popcorn_kernel *kernel);
+/** popcorn_kernel_get_address - its address in the network between kernels, or "". */
+_popcorn_public_ const char *popcorn_kernel_get_address(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_unit - its systemd unit. */
 _popcorn_public_ const char *popcorn_kernel_get_unit(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_policy - the policy that started it, or "". */
@@ -205,6 +209,9 @@ _popcorn_public_ int popcorn_boot_options_set_root(struct popcorn_boot_options *
 /** popcorn_boot_options_set_restart - "no" or "on-failure". */
 _popcorn_public_ int popcorn_boot_options_set_restart(struct popcorn_boot_options *options,
 						      const char *restart);
+/** popcorn_boot_options_set_network - "primary,kernels,outside" or a part of it, "none", "default". */
+_popcorn_public_ int popcorn_boot_options_set_network(struct popcorn_boot_options *options,
+						      const char *network);
 /** popcorn_boot_options_set_timeout - how long the kernel may take until it reports. */
 _popcorn_public_ int popcorn_boot_options_set_timeout(struct popcorn_boot_options *options,
 						      uint64_t usec);

@@ -7,7 +7,7 @@
 #include "internal.h"
 
 struct popcorn_boot_options {
-	char *cpus, *kernel, *initrd, *command_line, *root, *restart;
+	char *cpus, *kernel, *initrd, *command_line, *root, *restart, *network;
 	uint32_t cpu_count;
 	uint64_t memory, timeout;
 	struct memory_node {
@@ -38,6 +38,7 @@ struct popcorn_boot_options *popcorn_boot_options_free(struct popcorn_boot_optio
 	free(options->root);
 	free(options->command_line);
 	free(options->restart);
+	free(options->network);
 	free(options->memory_nodes);
 	for (size_t i = 0; i < options->n_shares; i++) {
 		free(options->shares[i].tag);
@@ -121,6 +122,12 @@ int popcorn_boot_options_set_restart(struct popcorn_boot_options *options, const
 	if (!restart || (strcmp(restart, "no") && strcmp(restart, "on-failure")))
 		return -EINVAL;
 	return string_set(&options->restart, restart);
+}
+
+int popcorn_boot_options_set_network(struct popcorn_boot_options *options, const char *network)
+{
+	/* popcornd is the one place that says what is wrong with it. */
+	return network && *network ? string_set(&options->network, network) : -EINVAL;
 }
 
 int popcorn_boot_options_set_timeout(struct popcorn_boot_options *options, uint64_t usec)
@@ -211,6 +218,7 @@ static int append_options(sd_bus_message *m, const struct popcorn_boot_options *
 			{ "Cpus", options->cpus },	 { "Kernel", options->kernel },
 			{ "Initrd", options->initrd },	 { "CommandLine", options->command_line },
 			{ "Restart", options->restart }, { "Root", options->root },
+			{ "Network", options->network },
 		};
 
 		for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]) && r >= 0; i++)

@@ -107,6 +107,7 @@ enum option_id {
 	OPTION_ROOT,
 	OPTION_APPEND,
 	OPTION_RESTART,
+	OPTION_NETWORK,
 	OPTION_TIMEOUT,
 	OPTION_NO_WAIT,
 	OPTION_FOLLOW,
@@ -156,6 +157,8 @@ static const struct option_info {
 	  "Add to its command line (more than once if need be)" },
 	{ OPTION_RESTART, "restart", 0, required_argument, " WHEN", " boot ",
 	  "Boot it again when it ends: no, on-failure" },
+	{ OPTION_NETWORK, "network", 0, required_argument, " LIST", " boot ",
+	  "With whom it may speak: primary,kernels,outside; or none, default" },
 	{ OPTION_TIMEOUT, "timeout", 0, required_argument, " TIME", " boot stop ",
 	  "How long it may take: 30, 500ms, 2min" },
 	{ OPTION_NO_WAIT, "no-wait", 0, no_argument, "", " boot stop kill release cancel apply ",
@@ -428,6 +431,12 @@ static int set_option(struct command_line *line, const struct option_info *optio
 	case OPTION_RESTART:
 		if (popcorn_boot_options_set_restart(arguments->boot, value) < 0)
 			return bad_value(option, value, "is not no or on-failure");
+		return 0;
+	case OPTION_NETWORK:
+		if (popcorn_boot_options_set_network(arguments->boot, value) < 0)
+			return bad_value(option, value,
+					 "says nothing; give some of primary,kernels,outside, or "
+					 "none, or default");
 		return 0;
 	case OPTION_TIMEOUT:
 		if (parse_timespan(value, &arguments->timeout_usec) < 0)

@@ -325,6 +325,8 @@ struct json *kernel_json(const struct popcorn_kernel *kernel)
 	json_set(json, "uptime_usec", json_new_u64(popcorn_kernel_get_uptime(kernel)));
 	json_set(json, "boot_time", json_new_u64(popcorn_kernel_get_boot_time(kernel)));
 	json_set(json, "restart", json_new_string(popcorn_kernel_get_restart(kernel)));
+	json_set(json, "network", json_new_string(popcorn_kernel_get_network(kernel)));
+	json_set(json, "address", json_new_string(popcorn_kernel_get_address(kernel)));
 	json_set(json, "policy", json_new_string(popcorn_kernel_get_policy(kernel)));
 	json_set(json, "unit", json_new_string(popcorn_kernel_get_unit(kernel)));
 	json_set(json, "job", json_new_u64(popcorn_kernel_get_job(kernel)));

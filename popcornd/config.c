@@ -60,6 +60,38 @@ static int read_restart(const struct key_value *value, void *target)
 	return 0;
 }
 
+/* struct network_config: address and prefix */
+static int read_address(const struct key_value *value, void *target)
+{
+	const char *s = config_setting_get_string(value->setting);
+	struct network_config *network = target;
+
+	if (!s || network_parse_address(s, &network->address, &network->prefix) < 0)
+		return key_bad(value, "give the primary's address and the size of the network, for "
+				      "example \"10.77.0.1/22\"");
+	return 0;
+}
+
+/* uint32_t */
+static int read_gateway(const struct key_value *value, void *target)
+{
+	const char *s = config_setting_get_string(value->setting);
+
+	if (s && !*s) {
+		*(uint32_t *)target = 0;
+		return 0;
+	}
+	if (!s || network_parse_address(s, target, NULL) < 0)
+		return key_bad(value, "give an address, for example \"10.77.0.1\"");
+	return 0;
+}
+
+/* unsigned */
+static int read_mtu(const struct key_value *value, void *target)
+{
+	return key_number(value, "a frame holds", NETWORK_MTU_MIN, NETWORK_MTU_MAX, target);
+}
+
 int parse_memory_nodes(const char *s, struct node_memory **ret, size_t *ret_n,
 		       struct popcorn_error *error)
 {
@@ -270,12 +302,12 @@ static int read_share(const struct key_value *value, struct kernel_def *def)
 	int r;
 
 	if (!config_setting_is_group(value->setting))
-		return key_bad(value, "give a group for each: { tag = \"data\"; path = \"/srv\"; }");
+		return key_bad(value,
+			       "give a group for each: { tag = \"data\"; path = \"/srv\"; }");
 	r = keys_read(value, share_keys, ARRAY_SIZE(share_keys), &share, NULL);
 	if (r == 0 && (!share.tag || !share.path))
 		r = key_bad(value, "give it a tag and a path");
-	if (r == 0 &&
-	    kernel_def_add_share(def, share.tag, share.path, share.read_only, &inner) < 0)
+	if (r == 0 && kernel_def_add_share(def, share.tag, share.path, share.read_only, &inner) < 0)
 		r = key_bad(value, "%s", inner.text);
 	free(share.tag);
 	free(share.path);
@@ -330,6 +362,13 @@ static const struct key config_keys[] = {
 	{ "cache", key_path, offsetof(struct config, cache) },
 	{ "virtiofsd", key_path, offsetof(struct config, virtiofsd) },
 	{ "fast_boot", key_bool, offsetof(struct config, fast_boot) },
+	{ "network.enabled", key_bool, offsetof(struct config, network.enabled) },
+	{ "network.bridge", key_string, offsetof(struct config, network.bridge) },
+	{ "network.address", read_address, offsetof(struct config, network) },
+	{ "network.gateway", read_gateway, offsetof(struct config, network.gateway) },
+	{ "network.nat", key_bool, offsetof(struct config, network.nat) },
+	{ "network.uplink", key_string, offsetof(struct config, network.uplink) },
+	{ "network.mtu", read_mtu, offsetof(struct config, network.mtu) },
 };
 
 static const struct key kernel_keys[] = {
@@ -344,6 +383,7 @@ static const struct key kernel_keys[] = {
 	{ "boot_timeout", key_time, offsetof(struct kernel_def, boot_timeout_usec) },
 	{ "shares", read_shares, 0 },
 	{ "vsock", read_wish, offsetof(struct kernel_def, vsock) },
+	{ "network", key_network, offsetof(struct kernel_def, network) },
 };
 
 /* -ENOENT without an error: there is no such file. */
@@ -377,6 +417,7 @@ int config_load(const char *path, struct config **ret, struct popcorn_error *err
 {
 	_cleanup_(config_freep) struct config *config = calloc(1, sizeof(*config));
 	struct utsname name;
+	const char *fault;
 	int r;
 
 	if (!config)
@@ -402,15 +443,21 @@ int config_load(const char *path, struct config **ret, struct popcorn_error *err
 	};
 	if (asprintf(&config->default_image, "/boot/vmlinuz-%s", name.release) < 0)
 		config->default_image = NULL;
-	if (!config->primary_cpus || !config->default_image || !config->default_cmdline ||
-	    !config->default_root || !config->busybox || !config->agent || !config->modules ||
-	    !config->cache || !config->virtiofsd)
+	if (network_config_init(&config->network) < 0 || !config->primary_cpus ||
+	    !config->default_image || !config->default_cmdline || !config->default_root ||
+	    !config->busybox || !config->agent || !config->modules || !config->cache ||
+	    !config->virtiofsd)
 		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
 
-	r = load(path ? path : POPCORN_CONFDIR "/popcornd.conf", config_keys,
-		 ARRAY_SIZE(config_keys), config, error);
+	if (!path)
+		path = POPCORN_CONFDIR "/popcornd.conf";
+	r = load(path, config_keys, ARRAY_SIZE(config_keys), config, error);
 	if (r < 0 && r != -ENOENT)
 		return r;
+	fault = network_config_fault(&config->network);
+	if (fault)
+		return popcorn_error_set(error, POPCORN_ERROR_CONFIG, "%s: network: %s", path,
+					 fault);
 	if (hwloc_bitmap_set(config->primary_cpus, 0) < 0)
 		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
 	*ret = steal_ptr(config);
@@ -430,6 +477,7 @@ struct config *config_free(struct config *config)
 	free(config->modules);
 	free(config->cache);
 	free(config->virtiofsd);
+	network_config_done(&config->network);
 	free(config);
 	return NULL;
 }

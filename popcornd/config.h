@@ -14,6 +14,7 @@
 
 #include "error.h"
 #include "keys.h"
+#include "network-plan.h"
 
 struct config {
 	hwloc_bitmap_t primary_cpus; /* primary.cpus: CPUs never lent; CPU 0 is always in it */
@@ -32,6 +33,7 @@ struct config {
 	char *virtiofsd;	     /* serves shares */
 	bool fast_boot;		     /* fast_boot: kernels are entered without their decompressor */
 	bool drop_caches;	     /* memory.drop_caches: before memory is tried a second time */
+	struct network_config network; /* network.* */
 };
 
 /* primary.memory, if popcornd.conf does not say it. */
@@ -84,6 +86,7 @@ struct kernel_def {
 	size_t n_memory_nodes;
 	bool restart; /* "on-failure" instead of "no" */
 	/* Devices: see devices.h. */
+	unsigned network; /* NETWORK_*, as it was asked for */
 	struct kernel_share *shares;
 	size_t n_shares;
 	enum device_wish vsock;

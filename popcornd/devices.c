@@ -129,7 +129,15 @@ static int vsock_features(const struct kernel_def *def, uint64_t *ret, struct po
 	return 1;
 }
 
-int devices_check(const struct config *config, const struct kernel_def *def, bool has_network,
+bool devices_has_network(const struct config *config, const struct kernel_def *def)
+{
+	uint64_t features;
+
+	return network_resolve(&config->network, def->network) != 0 &&
+	       (def->network != NETWORK_DEFAULT || net_features(&features, NULL) == 0);
+}
+
+int devices_check(const struct config *config, const struct kernel_def *def,
 		  struct popcorn_error *error)
 {
 	struct device_share share;
@@ -156,7 +164,7 @@ int devices_check(const struct config *config, const struct kernel_def *def, boo
 					 "qemu-system-common, or say in popcornd.conf where "
 					 "virtiofsd is",
 					 config->virtiofsd);
-	if (has_network) {
+	if (devices_has_network(config, def)) {
 		r = net_features(&features, error);
 		if (r < 0)
 			return r;

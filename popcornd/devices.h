@@ -44,8 +44,10 @@ int devices_find_share(const struct kernel_def *def, const char *device, struct 
  * What can be refused by looking: folders that are not there (INVALID_ARGUMENT), servers that this
  * machine does not have (NOT_SUPPORTED).
  */
-int devices_check(const struct config *config, const struct kernel_def *def, bool has_network,
+int devices_check(const struct config *config, const struct kernel_def *def,
 		  struct popcorn_error *error);
+/* Whether it gets a network: it was asked for, or nothing was said and the machine has what it takes. */
+bool devices_has_network(const struct config *config, const struct kernel_def *def);
 
 /* Gives kernel @fd, of this id, its devices; all, or none and an error. @net NULL: no network. */
 int devices_add(const struct kernel_def *def, const struct device_net *net, struct driver *driver,

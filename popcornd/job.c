@@ -441,6 +441,7 @@ static void job_run(void *userdata)
 		.progress = on_progress,
 		.wait_for_turn = job->type == JOB_BOOT ? wait_for_leader : NULL,
 		.userdata = job,
+		.network = job->manager->network,
 	};
 	int r = 0;
 

@@ -137,6 +137,23 @@ GETTER(get_restart)
 				     kernel->def && kernel->def->restart ? "on-failure" : "no");
 }
 
+GETTER(get_network)
+{
+	struct kernel *kernel = userdata;
+
+	return sd_bus_message_append(
+		reply, "s", PEERS_TEXT(kernel->def ? kernel->def->network : NETWORK_DEFAULT));
+}
+
+GETTER(get_address)
+{
+	struct kernel *kernel = userdata;
+	char address[ADDRESS_TEXT_MAX];
+
+	network_get_address(kernel->manager->network, kernel->name, address);
+	return sd_bus_message_append(reply, "s", address);
+}
+
 GETTER(get_unit)
 {
 	return sd_bus_message_append(reply, "s", ((struct kernel *)userdata)->unit);
@@ -226,6 +243,8 @@ static const sd_bus_vtable kernel_vtable[] = {
 	SD_BUS_PROPERTY("Uptime", "t", get_uptime, 0, 0),
 	SD_BUS_PROPERTY("BootTime", "t", get_boot_time, 0, CHANGES),
 	SD_BUS_PROPERTY("Restart", "s", get_restart, 0, CHANGES),
+	SD_BUS_PROPERTY("Network", "s", get_network, 0, CHANGES),
+	SD_BUS_PROPERTY("Address", "s", get_address, 0, CHANGES),
 	SD_BUS_PROPERTY("Unit", "s", get_unit, 0, CONST),
 	SD_BUS_PROPERTY("Policy", "s", get_policy, 0, CHANGES),
 	SD_BUS_PROPERTY("BootSteps", "a(st)", get_boot_steps, 0, CHANGES),

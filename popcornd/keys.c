@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "keys.h"
+#include "network-plan.h"
 #include "text.h"
 #include "util.h"
 
@@ -562,6 +563,22 @@ int key_bool(const struct key_value *value, void *target)
 		return key_bad(value, "give true or false");
 	*(bool *)target = config_setting_get_bool(value->setting);
 	return 0;
+}
+
+int key_network(const struct key_value *value, void *target)
+{
+	const char *s = config_setting_get_string(value->setting);
+	struct popcorn_error inner = { 0 };
+
+	if (config_setting_type(value->setting) == CONFIG_TYPE_BOOL) {
+		*(unsigned *)target =
+			config_setting_get_bool(value->setting) ? NETWORK_DEFAULT : NETWORK_NONE;
+		return 0;
+	}
+	if (!s)
+		return key_bad(value, "give true, false, or with whom it may speak: "
+				      "\"primary,kernels\"");
+	return network_parse_peers(s, target, &inner) < 0 ? key_bad(value, "%s", inner.text) : 0;
 }
 
 int key_choice(const struct key_value *value, const char *const *texts, size_t n, unsigned *ret)

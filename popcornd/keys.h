@@ -60,6 +60,8 @@ int key_string(const struct key_value *value, void *target); /* char * */
 int key_path(const struct key_value *value, void *target);   /* char *, absolute */
 int key_bool(const struct key_value *value, void *target);   /* bool */
 int key_root(const struct key_value *value, void *target);   /* char *, as root_check() */
+/* unsigned, NETWORK_*: a list as for network_parse_peers(), true or false */
+int key_network(const struct key_value *value, void *target);
 /* The index of one of @n texts. */
 int key_choice(const struct key_value *value, const char *const *texts, size_t n, unsigned *ret);
 /* A number from @min to @max; @what: "a kernel has", before them. */

@@ -312,10 +312,11 @@ static int read_option(sd_bus_message *message, const char *option, void *userda
 	static const struct {
 		const char *name, *type;
 	} types[] = {
-		{ "Cpus", "s" },    { "CpuCount", "u" }, { "Memory", "t" },
-		{ "Kernel", "s" },  { "Initrd", "s" },	 { "CommandLine", "s" },
-		{ "Restart", "s" }, { "Timeout", "t" },	 { "MemoryNodes", "a(ut)" },
+		{ "Cpus", "s" },    { "CpuCount", "u" },    { "Memory", "t" },
+		{ "Kernel", "s" },  { "Initrd", "s" },	    { "CommandLine", "s" },
+		{ "Restart", "s" }, { "Timeout", "t" },	    { "MemoryNodes", "a(ut)" },
 		{ "Vsock", "b" },   { "Shares", "a(ssb)" }, { "Root", "s" },
+		{ "Network", "s" },
 	};
 	const char *type = NULL, *s = NULL;
 	uint64_t t = 0;
@@ -412,6 +413,8 @@ static int read_option(sd_bus_message *message, const char *option, void *userda
 			return bus_invalid_option(option, "has a control character in it", error);
 		return set_string(&def->cmdline, s);
 	}
+	if (strcmp(option, "Network") == 0)
+		return network_parse_peers(s, &def->network, error);
 	if (strcmp(s, "no") != 0 && strcmp(s, "on-failure") != 0)
 		return bus_invalid_option(option, "is neither \"no\" nor \"on-failure\"", error);
 	def->restart = strcmp(s, "on-failure") == 0;

@@ -82,6 +82,25 @@ static void on_found(void *userdata, const char *name, uint32_t id, struct claim
 		kernel->id = id;
 }
 
+/* Kernels went on without popcornd, and so did what connects them. */
+static void recover_network(struct manager *manager)
+{
+	struct popcorn_error error = {};
+	struct kernel *kernel;
+	int r = 0;
+
+	TAILQ_FOREACH(kernel, &manager->kernels, entry)
+		if (kernel->fd >= 0 && kernel->def && state_is_active(kernel->state) && r >= 0)
+			r = network_adopt(manager->network, kernel->name, kernel->id,
+					  kernel->def->network);
+	if (r < 0)
+		popcorn_error_set(&error, POPCORN_ERROR_NO_MEMORY, NULL);
+	else
+		r = network_settle(manager->network, &error);
+	if (r < 0)
+		log_error("the network between kernels is not as it should be: %s", error.text);
+}
+
 static void recover(struct manager *manager)
 {
 	struct kernel *kernel, *next;
@@ -91,6 +110,7 @@ static void recover(struct manager *manager)
 		kernel_announce(kernel);
 		kernel_recover(kernel);
 	}
+	recover_network(manager);
 }
 
 int manager_need_driver(struct manager *manager, struct popcorn_error *error)
@@ -586,6 +606,8 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
 	}
 	if (manager->resources)
 		resources_set_config(manager->resources, manager->config);
+	if (network_reload(manager->network, &manager->config->network) < 0)
+		log_error("out of memory: the configuration of the network stays as it was");
 	log_info("the configuration was read again");
 	sd_notify(false, "READY=1\nSTATUS=");
 	return 0;
@@ -609,6 +631,10 @@ int manager_new(const struct manager_options *options, struct manager **ret,
 	LIST_INIT(&manager->requests);
 
 	r = load_config(manager, error);
+	if (r < 0)
+		goto fail;
+	r = network_new(&manager->config->network, options->run, options->network_ops,
+			options->network_system, &manager->network, error);
 	if (r < 0)
 		goto fail;
 	r = sd_event_default(&manager->event);
@@ -682,6 +708,7 @@ struct manager *manager_free(struct manager *manager)
 	while ((kernel = TAILQ_FIRST(&manager->kernels)))
 		kernel_free(kernel);
 	events_free(manager->events);
+	network_free(manager->network);
 	resources_free(manager->resources);
 	driver_free(manager->driver);
 	free_configs(manager->configs);

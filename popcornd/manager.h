@@ -17,6 +17,7 @@
 
 #include "config.h"
 #include "driver.h"
+#include "network.h"
 #include "operations.h"
 #include "resources.h"
 
@@ -53,6 +54,9 @@ struct manager_options {
 	const char *run;	  /* "/run/popcorn" */
 	/* driver_open(), or a test's */
 	int (*open_driver)(struct driver **ret, struct popcorn_error *error);
+	/* A test's, or NULL: the system itself */
+	const struct network_ops *network_ops;
+	void *network_system;
 };
 
 /* The configuration, and those before it that threads may still look at. */
@@ -80,6 +84,7 @@ struct manager {
 	struct driver *driver;
 	struct resources *resources;
 	struct events *events;
+	struct network *network;
 	struct kernel_list kernels; /* oldest first */
 	struct job_list jobs;
 	struct request_list requests;

@@ -19,6 +19,7 @@
 #include "guest.h"
 #include "klog.h"
 #include "modules.h"
+#include "network.h"
 #include "operations.h"
 #include "util.h"
 #include "vmlinux.h"
@@ -302,11 +303,14 @@ static int read_modules(const struct config *config, const struct kernel_def *de
 	const struct {
 		bool wanted;
 		const char *name, *what_for;
+		bool needed;
 	} drivers[] = {
-		{ kernel_def_has_root(def), "virtiofs", "its root" },
-		{ kernel_def_keeps_root(def), "overlay", "its root" },
-		{ def->n_shares > 0, "virtiofs", "its shares" },
-		{ def->vsock == WISH_YES, VSOCK_DRIVER, "vsock" },
+		{ kernel_def_has_root(def), "virtiofs", "its root", true },
+		{ kernel_def_keeps_root(def), "overlay", "its root", true },
+		{ def->n_shares > 0, "virtiofs", "its shares", true },
+		{ def->vsock == WISH_YES, VSOCK_DRIVER, "vsock", true },
+		{ devices_has_network(config, def), "virtio_net", "its network",
+		  def->network != NETWORK_DEFAULT },
 	};
 	bool devices = false;
 	int r = 0;
@@ -316,9 +320,12 @@ static int read_modules(const struct config *config, const struct kernel_def *de
 	for (size_t i = 0; i < ARRAY_SIZE(drivers) && r == 0; i++) {
 		if (!drivers[i].wanted)
 			continue;
-		devices = true;
 		r = modules_add_driver(ret, config->modules, release, drivers[i].name,
-				       drivers[i].what_for, true, error);
+				       drivers[i].what_for, drivers[i].needed, error);
+		if (r == -ENOENT && !drivers[i].needed)
+			r = 0;
+		else
+			devices = true;
 	}
 	/* A kernel with nothing but a socket device that nobody asked for is not to boot longer for it. */
 	if (r == 0 && devices && def->vsock == WISH_NOT_SAID)
@@ -386,7 +393,8 @@ static int list_modules(const struct modules *modules, char **ret_list, char **r
 }
 
 /* The user's initrd and our part; if there is no initrd also what a shell needs. */
-static int build_initramfs(const char *name, const struct kernel_def *def, struct boot_files *parts,
+static int build_initramfs(const char *name, const struct kernel_def *def,
+			   const char *network_lines, struct boot_files *parts,
 			   struct popcorn_error *error)
 {
 	_cleanup_(input_done) struct input initrd = { 0 };
@@ -405,7 +413,7 @@ static int build_initramfs(const char *name, const struct kernel_def *def, struc
 			return r;
 	}
 	files = calloc(INITRAMFS_FILES + modules->n, sizeof(*files));
-	if (!files || guest_config(name, def, NULL, &text) < 0 ||
+	if (!files || guest_config(name, def, network_lines, &text) < 0 ||
 	    list_modules(modules, &list, &paths) < 0)
 		return no_memory(error);
 	files[n++] = (struct initramfs_file){
@@ -508,6 +516,9 @@ int boot_check(const struct config *config, const struct kernel_def *def, struct
 	_cleanup_free_ char *cmdline = NULL;
 	int r;
 
+	r = network_check(&config->network, def->network, error);
+	if (r < 0)
+		return r;
 	r = read_image(def, &files, error);
 	if (r < 0)
 		return r;
@@ -526,7 +537,7 @@ int boot_check(const struct config *config, const struct kernel_def *def, struct
 	r = check_initrd(config, def, &files->kernel, error);
 	if (r < 0)
 		return r;
-	r = devices_check(config, def, false, error);
+	r = devices_check(config, def, error);
 	if (r < 0)
 		return r;
 	r = read_parts(config, def, files, error);
@@ -759,6 +770,20 @@ static int undo_boot(struct resources *resources, struct driver *driver, int fd,
 	return release_kernel(resources, driver, fd, claim, error);
 }
 
+/* What its device is to be like, and what its agent is told. @ret_lines NULL: it gets no network. */
+static int plan_network(const struct config *config, const struct kernel_def *def,
+			const struct operation *operation, uint32_t id, struct device_net *ret_net,
+			char **ret_lines, struct popcorn_error *error)
+{
+	if (!operation->network || !devices_has_network(config, def))
+		return 0;
+	network_mac(id, ret_net->mac);
+	ret_net->mtu = (uint16_t)config->network.mtu;
+	if (network_get_agent_lines(operation->network, id, def->network, ret_lines) < 0)
+		return no_memory(error);
+	return 0;
+}
+
 int boot_kernel(const struct config *config, struct resources *resources, struct driver *driver,
 		const char *name, const struct kernel_def *def, struct boot_files *checked,
 		struct claim *claim, const struct operation *operation, int *ret_fd, char **ret_log,
@@ -773,8 +798,10 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 		.cmdline = def->cmdline ? def->cmdline : "",
 	};
 	_cleanup_close_ int fd = -1;
+	_cleanup_free_ char *network_lines = NULL;
 	struct image_partition partition;
 	enum popcorn_reason reason = POPCORN_REASON_KILLED;
+	struct device_net net;
 	bool started = false;
 	uint32_t id;
 	int r;
@@ -792,14 +819,17 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 	}
 	preparation.files = files;
 	preparation_start(&preparation);
-	r = build_initramfs(name, def, files, error);
-	if (r < 0)
-		return r;
 	r = create_kernel(driver, name, &id, &fd, error);
 	if (r < 0)
 		return r;
 
 	/* From here on there is something to undo. */
+	r = plan_network(config, def, operation, id, &net, &network_lines, &cause);
+	if (r < 0)
+		goto fail;
+	r = build_initramfs(name, def, network_lines, files, &cause);
+	if (r < 0)
+		goto fail;
 	claim_need_first(claim, kernel_needs(&files->kernel),
 			 kernel_needs(&files->kernel) + files->initramfs.size);
 	r = resources_take(resources, claim, fd, operation, &cause);
@@ -826,7 +856,7 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 	if (r < 0)
 		goto fail;
 	/* Released with the kernel. */
-	r = devices_add(def, NULL, driver, fd, id, &cause);
+	r = devices_add(def, network_lines ? &net : NULL, driver, fd, id, &cause);
 	if (r < 0)
 		goto fail;
 	if ((operation->wait_for_turn && operation->wait_for_turn(operation->userdata) < 0) ||

@@ -16,7 +16,7 @@ struct boot_files *boot_files_free(struct boot_files *files);
 /*
  * Everything about a boot that can be refused by looking, before anything is taken or a unit
  * started: image and initrd exist and are sound, modules for its version are there, the command
- * line fits. The errors of image.h, NO_MODULES, IMAGE_NOT_FOUND, INITRD_NOT_FOUND. @ret (may be
+ * line fits, the network is one that there is. The errors of image.h, NETWORK, NO_MODULES, IMAGE_NOT_FOUND, INITRD_NOT_FOUND. @ret (may be
  * NULL) is for boot_kernel(), which then boots exactly what was looked at.
  */
 int boot_check(const struct config *config, const struct kernel_def *def, struct boot_files **ret,

@@ -178,6 +178,8 @@ static struct policy_kernel settings_of(const struct plan_kernel *kernel)
 	settings.cmdline = (char *)either(own->cmdline, group->cmdline);
 	settings.root = (char *)either(own->root, group->root);
 	settings.restart = own->restart >= 0 ? own->restart : group->restart;
+	if (own->network)
+		settings.network = own->network;
 	if (own->boot_timeout_usec)
 		settings.boot_timeout_usec = own->boot_timeout_usec;
 	return settings;
@@ -240,6 +242,7 @@ static int make_def(const struct planning *planning, const struct config *config
 	if (kernel_def_settle(config, def) < 0)
 		return no_memory(error);
 	def->restart = settings.restart > 0;
+	def->network = settings.network;
 	if (settings.boot_timeout_usec)
 		def->boot_timeout_usec = settings.boot_timeout_usec;
 	for (size_t i = 0; i < kernel->n_cpus; i++)
@@ -290,6 +293,9 @@ static int find_difference(const struct config *config, const struct plan_kernel
 		r = asprintf(ret, "root %s instead of %s", root, old->root ?: ROOT_INITRAMFS);
 	else if (strcmp(cmdline, old->cmdline ?: "") != 0)
 		r = asprintf(ret, "command line '%s' instead of '%s'", cmdline, old->cmdline ?: "");
+	else if (settings.network != old->network)
+		r = asprintf(ret, "network %s instead of %s", PEERS_TEXT(settings.network),
+			     PEERS_TEXT(old->network));
 	if (r < 0)
 		*ret = NULL;
 	return r < 0 ? -ENOMEM : 0;
@@ -552,7 +558,7 @@ static bool is_checked_by(const struct kernel_def *def, const struct kernel_def 
 
 	if (!is_same_text(def->image, checked->image) ||
 	    !is_same_text(def->initrd, checked->initrd) ||
-	    !is_same_text(def->cmdline, checked->cmdline) ||
+	    !is_same_text(def->cmdline, checked->cmdline) || def->network != checked->network ||
 	    !is_same_text(def->root, checked->root) || def->memory < checked->memory)
 		return false;
 	for (size_t i = 0; i < def->n_memory_nodes; i++)

@@ -43,41 +43,17 @@ static int reason_from_string(const char *s)
 	return -EINVAL;
 }
 
-/* All of @data into <run>/<folder>/<name>, aside and renamed. */
-static int replace_file(const char *run, const char *folder, const char *name, const void *data,
-			size_t size)
+/* All of @data into <run>/<folder>/<name>. */
+static int save(const char *run, const char *folder, const char *name, const void *data,
+		size_t size)
 {
-	_cleanup_free_ char *path = NULL, *aside = NULL;
-	_cleanup_close_ int fd = -1;
-	const char *p = data;
-	int r;
+	_cleanup_free_ char *path = NULL;
 
-	/* A name does not begin with a dot, so the aside can't be another kernel's. */
-	if (asprintf(&path, "%s/%s/%s", run, folder, name) < 0 ||
-	    asprintf(&aside, "%s/%s/.%s", run, folder, name) < 0)
+	if (asprintf(&path, "%s/%s/%s", run, folder, name) < 0) {
+		path = NULL;
 		return -ENOMEM;
-	fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -errno;
-	while (size > 0) {
-		ssize_t n = write(fd, p, size);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			r = -errno;
-			unlink(aside);
-			return r;
-		}
-		p += n;
-		size -= (size_t)n;
 	}
-	if (rename(aside, path) < 0) {
-		r = -errno;
-		unlink(aside);
-		return r;
-	}
-	return 0;
+	return replace_file(path, 0600, data, size);
 }
 
 static void put_text(FILE *f, const char *s)
@@ -153,6 +129,7 @@ int record_write(const struct kernel *kernel)
 			put_text(f, share->path);
 			fputc('\n', f);
 		}
+		put(f, "NETWORK", PEERS_TEXT(def->network));
 		fprintf(f, "BOOT_TIMEOUT=%" PRIu64 "\n", def->boot_timeout_usec);
 	}
 	for (size_t i = 0; i < kernel->n_steps; i++)
@@ -167,7 +144,7 @@ int record_write(const struct kernel *kernel)
 	}
 	if (fclose(f) != 0)
 		return -ENOMEM;
-	return replace_file(kernel->manager->options->run, "kernels", kernel->name, buf, size);
+	return save(kernel->manager->options->run, "kernels", kernel->name, buf, size);
 }
 
 static void remove_file(const char *run, const char *folder, const char *name)
@@ -195,7 +172,7 @@ void saved_remove(const char *run, const char *name)
 
 int saved_write(const char *run, const char *name, enum saved what, const void *data, size_t size)
 {
-	return replace_file(run, saved_folders[what], name, data, size);
+	return save(run, saved_folders[what], name, data, size);
 }
 
 int saved_open(const char *run, const char *name, enum saved what)
@@ -382,6 +359,8 @@ static int load_line(struct kernel *kernel, struct kernel_def *def, const char *
 	}
 	if (strcmp(key, "SHARE") == 0)
 		return load_share(def, value);
+	if (strcmp(key, "NETWORK") == 0)
+		return network_parse_peers(value, &def->network, NULL);
 	if (strcmp(key, "DEFINITION") == 0) {
 		kernel->def_from_file = strcmp(value, "file") == 0;
 		return 1;

@@ -27,6 +27,8 @@
 
 #define PROGRESS_RESERVE 0.4
 
+struct network;
+
 /* What a blocking operation looks at between its steps. */
 struct operation {
 	int cancel_fd; /* readable = give up, undo, return CANCELLED; or -1 */
@@ -41,6 +43,7 @@ struct operation {
 	 */
 	int (*wait_for_turn)(void *userdata);
 	void *userdata;
+	struct network *network; /* that kernels are on, or NULL */
 };
 
 struct resources;

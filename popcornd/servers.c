@@ -15,6 +15,7 @@
 #include "config-build.h"
 #include "devices.h"
 #include "log.h"
+#include "network.h"
 #include "servers.h"
 #include "util.h"
 #include "vhost.h"
@@ -140,6 +141,16 @@ static int open_device(struct kernel *kernel, uint32_t slot, sd_bus_message *rep
 					       info.name, kernel->name);
 	descriptors.n = 1;
 	switch (info.device) {
+	case VIRTIO_ID_NET:
+		type = "net";
+		r = add_vhost(VHOST_NET_PATH, &descriptors, error);
+		if (r >= 0)
+			r = network_attach(kernel->manager->network, kernel->name, kernel->id,
+					   kernel->def ? kernel->def->network : NETWORK_DEFAULT,
+					   &descriptors.fds[2], error);
+		if (r >= 0)
+			descriptors.n = 3;
+		break;
 	case VIRTIO_ID_VSOCK:
 		type = "vsock";
 		cid = POPCORN_CID_BASE + kernel->id;

@@ -75,7 +75,7 @@ _popcornctl() {
 	done
 
 	case $verb in
-	boot) options='--cpus --memory --memory-nodes --kernel --initrd --root --share --no-vsock --append --restart --timeout --no-wait' ;;
+	boot) options='--cpus --memory --memory-nodes --kernel --initrd --root --share --no-vsock --append --restart --network --timeout --no-wait' ;;
 	stop) options='--timeout --no-wait' ;;
 	kill | release | cancel) options='--no-wait' ;;
 	log) options='--follow --kernel --lines' ;;
@@ -124,6 +124,10 @@ _popcornctl() {
 		;;
 	boot:--restart)
 		mapfile -t COMPREPLY < <(compgen -W 'no on-failure' -- "$cur")
+		return
+		;;
+	boot:--network)
+		mapfile -t COMPREPLY < <(compgen -W 'primary,kernels primary,kernels,outside primary kernels none default' -- "$cur")
 		return
 		;;
 	boot:--memory)

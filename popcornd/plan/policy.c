@@ -521,6 +521,7 @@ static const struct key override_keys[] = {
 	{ "root", key_root, offsetof(struct policy_override, kernel.root) },
 	{ "restart", read_restart, offsetof(struct policy_override, kernel.restart) },
 	{ "boot_timeout", key_time, offsetof(struct policy_override, kernel.boot_timeout_usec) },
+	{ "network", key_network, offsetof(struct policy_override, kernel.network) },
 };
 
 static void kernel_done(struct policy_kernel *kernel)
@@ -632,6 +633,7 @@ static const struct key group_keys[N_GROUP_KEYS] = {
 			    offsetof(struct policy_group, kernel.restart) },
 	[GROUP_BOOT_TIMEOUT] = { "boot_timeout", key_time,
 				 offsetof(struct policy_group, kernel.boot_timeout_usec) },
+	[GROUP_NETWORK] = { "network", key_network, offsetof(struct policy_group, kernel.network) },
 	[GROUP_OVERRIDE] = { "override", read_overrides, 0 },
 	[GROUP_AFTER] = { "after", read_after, 0 },
 };

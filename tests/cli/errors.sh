@@ -43,6 +43,7 @@ done
 for time in '' 0 -1 1y 1e30 nan inf 0x10; do
 	usage "'.*' is not a time" boot db0 "--timeout=$time"
 done
+usage "'' says nothing" boot db0 --network ''
 usage "'sometimes' is not no or on-failure" boot db0 --restart sometimes
 usage "'xml' is not pretty or short" list --json=xml
 usage "'' is not the name of a file" boot db0 --kernel ''

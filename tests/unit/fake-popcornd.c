@@ -74,7 +74,7 @@ struct kernel {
 		uint64_t bytes;
 	} nodes[MAX_NODES];
 	size_t n_nodes;
-	char *image, *initrd, *command_line, *root, *restart;
+	char *image, *initrd, *command_line, *root, *restart, *network;
 	const char *version;
 	char policy[64];
 	size_t n_steps;
@@ -190,6 +190,7 @@ static struct kernel *new_kernel(const char *name)
 		kernel->command_line = copy("");
 		kernel->root = copy("initramfs");
 		kernel->restart = copy("no");
+		kernel->network = copy("default");
 		kernel->version = "";
 		for (int j = 0; j < MAX_CONSOLES; j++)
 			kernel->consoles[j] = -1;
@@ -211,6 +212,7 @@ static void free_kernel(struct kernel *kernel)
 	free(kernel->command_line);
 	free(kernel->root);
 	free(kernel->restart);
+	free(kernel->network);
 	kernel->used = false;
 }
 
@@ -473,6 +475,8 @@ static int read_options(sd_bus_message *m, struct kernel *kernel)
 			where = &kernel->root;
 		else if (strcmp(option, "Restart") == 0)
 			where = &kernel->restart;
+		else if (strcmp(option, "Network") == 0)
+			where = &kernel->network;
 		if (where) {
 			r = sd_bus_message_read(m, "v", "s", &value);
 			if (r >= 0) {
@@ -673,7 +677,8 @@ static int method_plan(sd_bus_message *m, void *userdata, sd_bus_error *error)
 				"\"memory\":805306368,\"memory_nodes\":[{\"node\":0,\"bytes\":"
 				"536870912},{\"node\":1,\"bytes\":268435456}],\"devices\":[%s],"
 				"\"start\":%u,\"image\":null,\"initrd\":null,\"cmdline\":null,"
-				"\"root\":null,\"restart\":null,\"view\":{\"cores\":2,"
+				"\"root\":null,\"restart\":null,\"network\":null,\"view\":{"
+				"\"cores\":2,"
 				"\"split_cores\":%u,\"l3s\":1,\"split_l3s\":1,\"nodes\":2,"
 				"\"packages\":1,\"distance_max\":21,\"distance_mean\":13.7,"
 				"\"local_bytes\":536870912}}",
@@ -1051,10 +1056,12 @@ static int get_kernel(sd_bus *b, const char *path, const char *interface, const 
 		      sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
 	struct kernel *kernel = userdata;
-	char unit[128];
+	char unit[128], address[32] = "";
 	int r;
 
 	snprintf(unit, sizeof(unit), "popcorn@%s.service", kernel->name);
+	if (strcmp(kernel->state, "running") == 0 && strcmp(kernel->network, "none") != 0)
+		snprintf(address, sizeof(address), "10.77.0.%u", kernel->id + 1);
 	const struct {
 		const char *property, *value;
 	} strings[] = {
@@ -1068,6 +1075,8 @@ static int get_kernel(sd_bus *b, const char *path, const char *interface, const 
 		{ "CommandLine", kernel->command_line },
 		{ "Version", kernel->version },
 		{ "Restart", kernel->restart },
+		{ "Network", kernel->network },
+		{ "Address", address },
 		{ "Unit", unit },
 		{ "Policy", kernel->policy },
 	};
@@ -1178,6 +1187,8 @@ static const sd_bus_vtable kernel_vtable[] = {
 	SD_BUS_PROPERTY("Uptime", "t", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("BootTime", "t", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Restart", "s", get_kernel, 0, 0),
+	SD_BUS_PROPERTY("Network", "s", get_kernel, 0, 0),
+	SD_BUS_PROPERTY("Address", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Unit", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Policy", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("BootSteps", "a(st)", get_kernel, 0, 0),

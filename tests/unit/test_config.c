@@ -90,6 +90,13 @@ START_TEST(test_defaults)
 		ck_assert_str_eq(config->virtiofsd, "/usr/lib/qemu/virtiofsd");
 		ck_assert(config->fast_boot);
 		ck_assert(config->drop_caches);
+		ck_assert(config->network.enabled && !config->network.nat);
+		ck_assert_str_eq(config->network.bridge, "popcorn0");
+		ck_assert_str_eq(config->network.uplink, "");
+		ck_assert_str_eq(ADDRESS_TEXT(config->network.address), "10.77.0.1");
+		ck_assert_uint_eq(config->network.prefix, 22);
+		ck_assert_uint_eq(config->network.gateway, 0);
+		ck_assert_uint_eq(config->network.mtu, 1500);
 		ck_assert_int_eq(hwloc_bitmap_weight(config->primary_cpus), 1);
 		ck_assert(hwloc_bitmap_isset(config->primary_cpus, 0));
 		config_free(config);
@@ -107,7 +114,9 @@ START_TEST(test_every_key)
 		     "stop: { timeout = 7 };\n"
 		     "memory = { drop_caches = false; };\n"
 		     "heartbeat = 2;\nbusybox = \"/b\";\nagent = \"/a\";\nmodules = \"/m\";\n"
-		     "cache = \"/c\";\nvirtiofsd = \"/v\";\nfast_boot = false;\n");
+		     "cache = \"/c\";\nvirtiofsd = \"/v\";\nfast_boot = false;\n"
+		     "network = { enabled = false; address = \"10.9.0.1/16\"; bridge = \"b\"; "
+		     "nat = true; uplink = \"e\"; gateway = \"10.9.9.9\"; mtu = 9000; };\n");
 
 	ck_assert_int_eq(hwloc_bitmap_weight(config->primary_cpus), 3);
 	ck_assert(hwloc_bitmap_isset(config->primary_cpus, 0));
@@ -126,6 +135,13 @@ START_TEST(test_every_key)
 	ck_assert_str_eq(config->cache, "/c");
 	ck_assert_str_eq(config->virtiofsd, "/v");
 	ck_assert(!config->fast_boot);
+	ck_assert(!config->network.enabled && config->network.nat);
+	ck_assert_str_eq(config->network.bridge, "b");
+	ck_assert_str_eq(config->network.uplink, "e");
+	ck_assert_str_eq(ADDRESS_TEXT(config->network.address), "10.9.0.1");
+	ck_assert_uint_eq(config->network.prefix, 16);
+	ck_assert_str_eq(ADDRESS_TEXT(config->network.gateway), "10.9.9.9");
+	ck_assert_uint_eq(config->network.mtu, 9000);
 	config_free(config);
 }
 END_TEST
@@ -140,6 +156,17 @@ START_TEST(test_refused)
 	bad("primary = { cpus = { x = 1; }; };", "1: primary.cpus: ", "list of CPUs");
 	bad("primary = 3;", "1: primary: ", "group");
 	bad("prim = { cpus = \"0\"; };", "1: prim: ", "unknown key");
+	bad("network = { address = \"10.9.0.1\"; };",
+	    "1: network.address: ", "size of the network");
+	bad("network = { address = 1; };", "1: network.address: ", "size of the network");
+	bad("network = { address = \"10.9.0.1/24\"; };", " network: ", "511 addresses");
+	bad("network = { gateway = \"x\"; };", "1: network.gateway: ", "give an address");
+	bad("network = { gateway = \"10.9.0.1\"; };", " network: ", "not in the range");
+	bad("network = { bridge = \"a/b\"; };", " network: ", "names of interfaces");
+	bad("network = { bridge = \"popcorn7\"; };", " network: ", "popcorn1, popcorn2");
+	bad("network = { mtu = 10; };", "1: network.mtu: ", "576 to 65521");
+	bad("network = { nat = 1; };", "1: network.nat: ", "true or false");
+	bad("network = true;", "1: network: ", "group");
 	bad("heartbeat = \"1\";", "1: heartbeat: ", "number of seconds");
 	bad("heartbeat = 0;", "1: heartbeat: ", "0.1");
 	bad("heartbeat = -3;", "1: heartbeat: ", "0.1");
@@ -384,11 +411,12 @@ START_TEST(test_shares)
 		"1: shares[0].readonly: ", "true or false");
 	bad_def("shares = ( { tag = \"a\"; path = \"/a\"; },\n{ tag = \"a\"; path = \"/b\"; } );",
 		"2: shares[1]: ", "two shares have the tag a");
-	for (const char *const *tag = (const char *const[]){ "", "-a", "a/b", "a:b", "a b", AGENT_ROOT_TAG,
-							     "0123456789012345678901234567890123456",
-							     NULL };
+	for (const char *const *tag =
+		     (const char *const[]){ "", "-a", "a/b", "a:b", "a b", AGENT_ROOT_TAG,
+					    "0123456789012345678901234567890123456", NULL };
 	     *tag; tag++) {
-		snprintf(text, sizeof(text), "shares = ( { tag = \"%s\"; path = \"/a\"; } );", *tag);
+		snprintf(text, sizeof(text), "shares = ( { tag = \"%s\"; path = \"/a\"; } );",
+			 *tag);
 		bad_def(text, "1: shares[0]: ", "tag");
 	}
 	bad_def("vsock = 1;", "1: vsock: ", "true or false");
@@ -447,7 +475,7 @@ START_TEST(test_kernel_file)
 	def = kernel_def_free(def);
 
 	put("image = \"/i\"; initrd = \"/r\"; cmdline = \"c\"; cpus = \"2-3\"; memory = \"64M\";\n"
-	    "restart = \"on-failure\"; boot_timeout = 3;");
+	    "restart = \"on-failure\"; boot_timeout = 3; network = \"kernels,primary\";");
 	ck_assert_msg(kernel_def_load(config, folder, "db0", &def, &error) == 0, "%s", error.text);
 	ck_assert_int_eq(kernel_def_copy(def, &copy), 0);
 	def = kernel_def_free(def);
@@ -458,7 +486,17 @@ START_TEST(test_kernel_file)
 	ck_assert_uint_eq(copy->memory, 64 * MIB);
 	ck_assert(copy->restart);
 	ck_assert_uint_eq(copy->boot_timeout_usec, 3 * USEC_PER_SEC);
+	ck_assert_uint_eq(copy->network, NETWORK_PRIMARY | NETWORK_KERNELS);
 	copy = kernel_def_free(copy);
+
+	put("network = false;");
+	ck_assert_int_eq(kernel_def_load(config, folder, "db0", &def, &error), 0);
+	ck_assert_uint_eq(def->network, NETWORK_NONE);
+	def = kernel_def_free(def);
+	put("network = true;");
+	ck_assert_int_eq(kernel_def_load(config, folder, "db0", &def, &error), 0);
+	ck_assert_uint_eq(def->network, NETWORK_DEFAULT);
+	def = kernel_def_free(def);
 
 	put("cpus = 4;");
 	ck_assert_int_eq(kernel_def_load(config, folder, "db0", &def, &error), 0);
@@ -492,7 +530,8 @@ START_TEST(test_kernel_file)
 		"image = \"x\";",    "boot_timeout = 0;",     "root = \"x\";",
 		"root = \"/\";",     "root = \"//:ro\";",     "root = \"/a/..\";",
 		"root = \"/../a\";", "root = \"/a/..:ro\";",  "root = \"/a\\nb\";",
-		"root = 1;",
+		"root = 1;",	     "network = 1;",	      "network = \"all\";",
+		"network = \"\";",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
 		put(wrong[i]);

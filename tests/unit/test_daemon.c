@@ -93,6 +93,9 @@ START_TEST(test_refused)
 	refused(call("Boot", "sa{sv}", "a", 1, "CommandLine", "s", "two\nlines"),
 		ERROR("InvalidArgument"));
 	refused(call("Boot", "sa{sv}", "a", 1, "Restart", "s", "always"), ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Network", "s", "all"), ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Network", "s", ""), ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Network", "s", "outside"), ERROR("NetworkFailed"));
 	refused(call("Boot", "sa{sv}", "a", 1, "Timeout", "t", UINT64_MAX),
 		ERROR("InvalidArgument"));
 	refused(call("Launch", "s", "none"), ERROR("NoSuchKernel"));

@@ -41,12 +41,15 @@ static void make(void)
 	kernel = fake_kernel(fake, "db0");
 	def = (struct kernel_def){ .vsock = WISH_NO };
 	config = (struct config){ .virtiofsd = (char *)"/dev/null" };
+	ck_assert_int_eq(network_config_init(&config.network), 0);
+	config.network.enabled = false;
 	error = (struct popcorn_error){ 0 };
 }
 
 static void unmake(void)
 {
 	kernel_def_clear_shares(&def);
+	network_config_done(&config.network);
 	close(fd);
 	driver_free(driver);
 	fake_free(fake);
@@ -77,7 +80,7 @@ START_TEST(test_none)
 {
 	adds(NULL);
 	has("");
-	ck_assert_int_eq(devices_check(&config, &def, false, &error), 0);
+	ck_assert_int_eq(devices_check(&config, &def, &error), 0);
 }
 END_TEST
 
@@ -245,36 +248,45 @@ START_TEST(test_all_or_nothing)
 }
 END_TEST
 
-static void refused(bool network, enum popcorn_error_id id, const char *text)
+static void refused(enum popcorn_error_id id, const char *text)
 {
 	error = (struct popcorn_error){ 0 };
-	ck_assert_int_lt(devices_check(&config, &def, network, &error), 0);
+	ck_assert_int_lt(devices_check(&config, &def, &error), 0);
 	ck_assert_int_eq(error.id, id);
 	ck_assert_msg(strstr(error.text, text) != NULL, "'%s' is not in '%s'", text, error.text);
 }
 
 START_TEST(test_check)
 {
-	ck_assert_int_eq(devices_check(&config, &def, true, &error), 0);
+	ck_assert_int_eq(devices_check(&config, &def, &error), 0);
 	share("data", "/", false);
-	ck_assert_int_eq(devices_check(&config, &def, true, &error), 0);
+	ck_assert_int_eq(devices_check(&config, &def, &error), 0);
 	config.virtiofsd = (char *)"/nonexistent";
-	refused(true, POPCORN_ERROR_NOT_SUPPORTED, "qemu-system-common");
+	refused(POPCORN_ERROR_NOT_SUPPORTED, "qemu-system-common");
 	config.virtiofsd = (char *)"/dev/null";
 	share("file", "/dev/null", false);
-	refused(true, POPCORN_ERROR_INVALID_ARGUMENT, "/dev/null of share file is not a folder");
+	refused(POPCORN_ERROR_INVALID_ARGUMENT, "/dev/null of share file is not a folder");
 	kernel_def_clear_shares(&def);
 	def.root = (char *)"/nonexistent:ro";
-	refused(true, POPCORN_ERROR_INVALID_ARGUMENT, "/nonexistent of share popcorn-root");
+	refused(POPCORN_ERROR_INVALID_ARGUMENT, "/nonexistent of share popcorn-root");
 	def.root = NULL;
+
+	/* A network that was asked for; one that nobody said anything about; none. */
+	ck_assert(!devices_has_network(&config, &def));
+	config.network.enabled = true;
+	ck_assert(devices_has_network(&config, &def));
 	fake->vhost_features = 0;
-	refused(true, POPCORN_ERROR_NOT_SUPPORTED, "vhost_net");
-	ck_assert_int_eq(devices_check(&config, &def, false, &error), 0);
+	def.network = NETWORK_PRIMARY;
+	refused(POPCORN_ERROR_NOT_SUPPORTED, "vhost_net");
+	def.network = NETWORK_DEFAULT;
+	error = (struct popcorn_error){ 0 };
+	ck_assert_int_eq(devices_check(&config, &def, &error), 0);
+	ck_assert(!devices_has_network(&config, &def));
 	def.vsock = WISH_YES;
-	refused(false, POPCORN_ERROR_NOT_SUPPORTED, "vhost_vsock");
+	refused(POPCORN_ERROR_NOT_SUPPORTED, "vhost_vsock");
 	/* One from before virtio 1. */
 	fake->vhost_features = BIT(VIRTIO_RING_F_INDIRECT_DESC);
-	refused(false, POPCORN_ERROR_NOT_SUPPORTED, "older");
+	refused(POPCORN_ERROR_NOT_SUPPORTED, "older");
 }
 END_TEST
 

@@ -138,10 +138,12 @@ START_TEST(test_every_key)
 		"    devices = ( \"03:00.0\", \"class:ethernet\", \"driver:nvme\", \"near\", "
 		"\"storage\" );\n"
 		"    image = \"/i\"; initrd = \"/r\"; cmdline = \"quiet x=\\\"y z\\\"\";\n"
-		"    root = \"/srv/root:ro\"; restart = \"on-failure\"; boot_timeout = 1.5;\n"
+		"    root = \"/srv/root:ro\"; restart = \"on-failure\"; boot_timeout = 1.5;"
+		" network = \"kernels\";\n"
 		"    override = ( { name = \"a0-1\"; image = \"/j\"; initrd = \"/s\"; cmdline = "
 		"\"d\";\n"
-		"                   root = \"primary\"; restart = \"no\"; boot_timeout = 9; },\n"
+		"                   root = \"primary\"; restart = \"no\"; boot_timeout = 9;"
+		" network = false; },\n"
 		"                 { name = \"a0-2\"; } );\n"
 		"    after = ( \"b\", \"c\" ); },\n"
 		"  { name = \"b\"; cpus = \"10\"; memory = \"512M\"; memory_from = \"any\"; after "
@@ -211,6 +213,9 @@ START_TEST(test_every_key)
 	ck_assert_str_eq(g->overrides[0].kernel.root, "primary");
 	ck_assert_int_eq(g->overrides[0].kernel.restart, 0);
 	ck_assert_uint_eq(g->overrides[0].kernel.boot_timeout_usec, 9000000);
+	ck_assert_uint_eq(g->kernel.network, NETWORK_KERNELS);
+	ck_assert_uint_eq(g->overrides[0].kernel.network, NETWORK_NONE);
+	ck_assert_uint_eq(g->overrides[1].kernel.network, NETWORK_DEFAULT);
 	ck_assert_str_eq(g->overrides[1].name, "a0-2");
 	ck_assert_ptr_null(g->overrides[1].kernel.image);
 	ck_assert_int_eq(g->overrides[1].kernel.restart, -1);
@@ -417,6 +422,8 @@ START_TEST(test_unknown_and_types)
 	bad_group("cmdline = \"a\\x00b\";", "1: ", "\\x00");
 	bad_group("root = \"virtiofs\";", "1: groups.root: ", "absolute path of a folder");
 	bad_group("restart = true;", "1: groups.restart: ", "give \"no\" or \"on-failure\"");
+	bad_group("network = \"all\";", "1: groups.network: ", "primary,kernels,outside");
+	bad_group("network = 1;", "1: groups.network: ", "with whom it may speak");
 	bad_group("boot_timeout = 0;", "1: groups.boot_timeout: ", "0.1 to 86400");
 	bad_group("after = 1;", "1: groups.after: ", "the name of a group");
 	bad_group("after = { x = 1; };", "1: groups.after: ", "the name of a group");
