@@ -322,7 +322,8 @@ static int read_modules(const struct config *config, const struct kernel_def *de
 			continue;
 		r = modules_add_driver(ret, config->modules, release, drivers[i].name,
 				       drivers[i].what_for, drivers[i].needed, error);
-		if (r == -ENOENT && !drivers[i].needed)
+		/* Not there, and not asked for by anybody. */
+		if (r > 0)
 			r = 0;
 		else
 			devices = true;
