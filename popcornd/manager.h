@@ -91,8 +91,8 @@ struct manager {
 	unsigned n_jobs, n_requests;
 	uint32_t last_job_id;
 	unsigned last_server; /* the number of the last server of files */
-	struct job *apply; /* the one Apply that is under way, or NULL */
-	bool stopping;	   /* SIGTERM: no new jobs; ends when the last job that must end has */
+	struct job *apply;    /* the one Apply that is under way, or NULL */
+	bool stopping;	      /* SIGTERM: no new jobs; ends when the last job that must end has */
 };
 
 /* Everything up to a served bus name; the driver may come later. */

@@ -93,9 +93,9 @@ struct fake {
 	bool ignores_stop; /* stays "stopping" when it is asked */
 	unsigned stuck;	   /* how many KILLs and RELEASEs find a CPU that does not stop */
 	int start_errno, load_errno, create_errno;
-	unsigned refuse_device; /* ADD_DEVICE fails at this one, counted from 1 */
+	unsigned refuse_device;	 /* ADD_DEVICE fails at this one, counted from 1 */
 	uint64_t vhost_features; /* what vhost-net and vhost-vsock can; 0 = this machine has none */
-	bool wrong_cpus; /* STATUS tells of other CPUs than were added */
+	bool wrong_cpus;	 /* STATUS tells of other CPUs than were added */
 
 	pthread_mutex_t lock;
 };
