@@ -93,6 +93,9 @@ is 'its host name, on disk' "$(popcornctl exec r1 -- cat /etc/hostname)" r1
 is 'its machine id has 32 digits' "$(popcornctl exec r1 -- grep -cxE '[0-9a-f]{32}' /etc/machine-id)" 1
 own=$(popcornctl exec r1 -- cat /etc/machine-id)
 [ "$own" != "$id" ] || fail 'its machine id is the primary'\''s'
+is 'its interface has its address' "$(in_kernel r1 "ip -4 -o address show dev eth0 | grep -o 'inet [0-9.]*'")" "inet $(prop r1 Address)"
+ok 'it finds the primary by name, and reaches it' popcornctl exec r1 -- ping -c 1 -W 5 primary
+ok 'the primary reaches it' ping -c 1 -W 5 "$(prop r1 Address)"
 is 'its processes are its own' "$(popcornctl exec r1 -- pgrep -c popcornd || true)" 0
 is 'popcornd is not for it' "$(popcornctl exec r1 -- systemctl is-enabled popcornd.service || true)" masked
 is 'there is nothing of the primary'\''s /tmp' "$(in_kernel r1 'ls /tmp/only-here 2>&1 | grep -c "No such"')" 1
