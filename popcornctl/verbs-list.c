@@ -74,6 +74,7 @@ static const struct column columns[] = {
 	{ .header = "CPUS", .text = text_cpus, .may_shrink = true },
 	{ .header = "MEMORY", .text = text_memory, .right = true },
 	{ .header = "VERSION", .key = "version", .may_shrink = true },
+	{ .header = "ADDRESS", .key = "address" },
 	{ .header = "UPTIME", .text = text_uptime },
 };
 
@@ -255,11 +256,15 @@ static void print_status(const struct json *kernel, const struct tail *console)
 	print_field("Memory", memory);
 	print_field("Image", json_get_string(kernel, "image"));
 	print_field("Initrd", json_get_string(kernel, "initrd"));
+	print_field("Root", json_get_string(kernel, "root"));
 	print_field("Command line", json_get_string(kernel, "command_line"));
 	if (*json_get_string(kernel, "policy"))
 		print_field("Policy", json_get_string(kernel, "policy"));
 	print_field("Unit", json_get_string(kernel, "unit"));
 	print_field("Restart", json_get_string(kernel, "restart"));
+	print_field("Network", json_get_string(kernel, "network"));
+	if (*json_get_string(kernel, "address"))
+		print_field("Address", json_get_string(kernel, "address"));
 	print_field("Boot", steps);
 	print_history(kernel);
 	if (console->n) {

@@ -461,6 +461,7 @@ static void job_run(void *userdata)
 		.wait_for_turn = job->type == JOB_BOOT ? wait_for_leader : NULL,
 		.ask_agent = ask_agent,
 		.userdata = job,
+		.network = job->manager->network,
 	};
 	int r = 0;
 

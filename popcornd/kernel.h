@@ -30,6 +30,13 @@ struct boot_step {
 	uint64_t usec;
 };
 
+/* When the server of a share was started, the oldest first: see servers.h. */
+struct server_starts {
+	char device[POPCORN_DEVICE_NAME_MAX];
+	uint64_t times[5];
+	size_t n;
+};
+
 struct kernel {
 	TAILQ_ENTRY(kernel) entry;
 	struct manager *manager;
@@ -68,6 +75,8 @@ struct kernel {
 	struct talk_state talk;
 	struct boot_step steps[STEPS_MAX];
 	size_t n_steps;
+
+	struct server_starts server_starts[POPCORN_DEVICES_MAX];
 
 	/* The last end that the driver told of while a boot job worked on it. */
 	enum popcorn_reason end_reason;

@@ -27,6 +27,8 @@
 
 #define PROGRESS_RESERVE 0.4
 
+struct network;
+
 /* What a blocking operation looks at between its steps. */
 struct operation {
 	int cancel_fd; /* readable = give up, undo, return CANCELLED; or -1 */
@@ -47,6 +49,7 @@ struct operation {
 	 */
 	int (*ask_agent)(void *userdata, uint32_t id, uint32_t generation, uint64_t deadline);
 	void *userdata;
+	struct network *network; /* that kernels are on, or NULL */
 };
 
 struct resources;

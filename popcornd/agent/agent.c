@@ -4,13 +4,14 @@
  *initramfs that popcornd appends to the user's initrd.
  *
  * It loads the modules listed in /popcorn/modules, tells the primary that user space is up, and
- * then either hands over to the initrd's own /init and stays behind as one small process that waits
- * for what the primary asks for; or, when there is no initrd, is the init of a shell on the
- * console. The primary asks by the doorbell (a shutdown), and by messages (see messages.c).
+ * then either hands over to the init of the kernel's root (see root.c) or the initrd's own /init, and stays
+ * behind as one small process that waits for what the primary asks for; or, when there is neither, is the
+ * init of a shell on the console. The primary asks by the doorbell (a shutdown), and by messages (see messages.c).
  *
  *	/popcorn/modules	one module per line, in order: FILE [PARAMETERS]; FILE is relative
  *				to /popcorn; empty lines and lines that start with # are skipped
- *	/bin/busybox		the shell, when there is no /init
+ *	/popcorn/config		what the kernel's root and network are: see agent-config.h
+ *	/bin/busybox		the shell, when there is neither a root nor /init
  *
  * When a step fails, the step is named in the kernel's log and the agent ends: the kernel then
  * panics, and the primary sees that instead of a kernel that never becomes ready.
@@ -41,8 +42,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent-config.h"
 #include "agent.h"
+#include "interface.h"
 #include "popcorn_guest.h"
+#include "root.h"
 
 #define MODULES_FOLDER "/popcorn"
 #define INIT "/init"
@@ -88,7 +92,7 @@ void warn(const char *format, ...)
 	va_end(arguments);
 }
 
-__attribute__((format(printf, 1, 2), noreturn)) static void fail(const char *format, ...)
+void fail(const char *format, ...)
 {
 	va_list arguments;
 
@@ -96,41 +100,6 @@ __attribute__((format(printf, 1, 2), noreturn)) static void fail(const char *for
 	say("<3>", format, arguments);
 	va_end(arguments);
 	exit(EXIT_FAILURE);
-}
-
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-}
-#define _cleanup_close_ __attribute__((cleanup(close_fd)))
-
-static void free_pointer(void *pointer)
-{
-	free(*(void **)pointer);
-}
-#define _cleanup_free_ __attribute__((cleanup(free_pointer)))
-
-static void close_dir(DIR **dir)
-{
-	if (*dir)
-		closedir(*dir);
-}
-#define _cleanup_closedir_ __attribute__((cleanup(close_dir)))
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static int remaining_ms(int64_t end)
-{
-	int64_t left = end - now_ms();
-
-	return left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
 /* What the agent mounted for itself; an init of the initrd expects to find none of it. */
@@ -234,6 +203,46 @@ static void raise_loopback(void)
 
 	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) < 0)
 		warn("raise loopback interface: %m");
+}
+
+/* Without the file, as popcornd always writes one, the initramfs is all that there is. */
+static void read_config(struct agent_config *ret)
+{
+	static char text[AGENT_CONFIG_MAX + 1];
+	_cleanup_close_ int fd = open(AGENT_CONFIG_FILE, O_RDONLY | O_CLOEXEC);
+	unsigned line = 0;
+	size_t size = 0;
+	ssize_t n = 0;
+	int r;
+
+	agent_config_init(ret);
+	if (fd < 0 && errno == ENOENT)
+		return;
+	while (fd >= 0 && size < sizeof(text) &&
+	       (n = read(fd, text + size, sizeof(text) - size)) > 0)
+		size += (size_t)n;
+	if (fd < 0 || n < 0)
+		fail("read " AGENT_CONFIG_FILE ": %m");
+	r = agent_config_parse(text, size, ret, &line);
+	if (r == -EBADMSG)
+		fail("line %u of " AGENT_CONFIG_FILE " is not what this agent knows", line);
+	if (r < 0)
+		fail(AGENT_CONFIG_FILE " is too large");
+}
+
+/* Without it the kernel comes up, and says so: it can be asked by its console. */
+static void start_interface(const struct agent_config *config, char ret_name[IF_NAMESIZE])
+{
+	int r;
+
+	*ret_name = '\0';
+	if (!config->network.wanted)
+		return;
+	r = interface_start(&config->network, ret_name);
+	if (r < 0) {
+		errno = -r;
+		warn("set up the network interface: %m");
+	}
 }
 
 static void say_ready(int guest)
@@ -672,8 +681,10 @@ __attribute__((noreturn)) static void run_shell(int guest, struct messages *mess
 
 int main(int argc, char *argv[])
 {
+	static struct agent_config config;
 	struct popcorn_guest_info info = { .size = sizeof(info) };
 	struct messages messages;
+	char interface[IF_NAMESIZE];
 	int guest, proc;
 
 	if (getpid() != 1) {
@@ -683,6 +694,7 @@ int main(int argc, char *argv[])
 	}
 
 	mount_all();
+	read_config(&config);
 	load_modules();
 	open_console();
 	guest = open(POPCORN_GUEST_DEVICE, O_RDWR | O_CLOEXEC);
@@ -699,7 +711,15 @@ int main(int argc, char *argv[])
 		fail("open /proc: %m");
 	/* Before we are ready: who is told so may ask at once. */
 	messages_open(&messages, proc);
+	start_interface(&config, interface);
 
+	if (config.root != AGENT_ROOT_INITRAMFS) {
+		root_mount(&config, interface);
+		raise_loopback();
+		start_waiter(guest, &messages, argv);
+		say_ready(guest);
+		root_start_init(&config, argv);
+	}
 	if (access(INIT, X_OK) == 0 && !is_us(INIT)) {
 		start_waiter(guest, &messages, argv);
 		say_ready(guest);

@@ -3,6 +3,7 @@
 #include <check.h>
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -101,6 +102,9 @@ START_TEST(test_refused)
 	refused(call("Boot", "sa{sv}", "a", 1, "CommandLine", "s", "two\nlines"),
 		ERROR("InvalidArgument"));
 	refused(call("Boot", "sa{sv}", "a", 1, "Restart", "s", "always"), ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Network", "s", "all"), ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Network", "s", ""), ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Network", "s", "outside"), ERROR("NetworkFailed"));
 	refused(call("Boot", "sa{sv}", "a", 1, "Timeout", "t", UINT64_MAX),
 		ERROR("InvalidArgument"));
 	refused(call("Launch", "s", "none"), ERROR("NoSuchKernel"));
@@ -427,6 +431,87 @@ START_TEST(test_power_off)
 	is("db0", "Reason", "poweroff");
 	process(has_state, (const char *[]){ "db0", "stopped" });
 	ck_assert_str_eq(states, "stopping stopped");
+	fake_check_whole(fake);
+}
+END_TEST
+
+/* What OpenDevices gives, as "SLOT TYPE NAME CID DESCRIPTORS", or the error's name. */
+static void opens(const char *name, const char *expected)
+{
+	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	char all[512] = "";
+	uint32_t generation, slot, cid;
+	const char *type, *device;
+	int fd;
+
+	if (sd_bus_call_method(bus, BUS_NAME, BUS_PATH, MANAGER, "OpenDevices", &error, &reply, "s",
+			       name) < 0) {
+		ck_assert_str_eq(error.name, expected);
+		return;
+	}
+	ck_assert_int_ge(sd_bus_message_read(reply, "u", &generation), 0);
+	ck_assert_uint_ne(generation, 0);
+	ck_assert_int_ge(sd_bus_message_enter_container(reply, 'a', "(ussuah)"), 0);
+	while (sd_bus_message_enter_container(reply, 'r', "ussuah") > 0) {
+		unsigned n = 0;
+
+		ck_assert_int_ge(sd_bus_message_read(reply, "ussu", &slot, &type, &device, &cid),
+				 0);
+		ck_assert_int_ge(sd_bus_message_enter_container(reply, 'a', "h"), 0);
+		for (; sd_bus_message_read(reply, "h", &fd) > 0; n++)
+			ck_assert_int_ge(fcntl(fd, F_GETFD), 0);
+		sd_bus_message_exit_container(reply);
+		sd_bus_message_exit_container(reply);
+		snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%u %s %s %u %u",
+			 *all ? ", " : "", slot, type, device, cid, n);
+	}
+	ck_assert_str_eq(all, expected);
+}
+
+static void open_server_refused(const char *name, const char *device, const char *expected)
+{
+	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+
+	ck_assert_int_lt(sd_bus_call_method(bus, BUS_NAME, BUS_PATH, MANAGER, "OpenServer", &error,
+					    NULL, "ss", name, device),
+			 0);
+	ck_assert_str_eq(error.name, expected);
+}
+
+/* The devices of a kernel, as its leader gets them: also from a popcornd that did not start it. */
+START_TEST(test_devices)
+{
+	write_config("virtiofsd = \"/dev/null\";\n");
+	end_daemon(SIGTERM);
+	start_daemon();
+	fake->vhost_features = ~0ULL;
+	opens("none", ERROR("NoSuchKernel"));
+	refused(call("Boot", "sa{sv}", "db0", 1, "Shares", "a(ssb)", 1, "data", "/nonexistent", 0),
+		ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "db0", 1, "Shares", "a(ssb)", 2, "data", "/", 0, "data", "/",
+		     0),
+		ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "db0", 1, "Shares", "a(ssb)", 1, "da:ta", "/", 0),
+		ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "db0", 1, "Vsock", "s", "yes"), ERROR("InvalidArgument"));
+	ends(call("Boot", "sa{sv}", "db0", 2, "Shares", "a(ssb)", 2, "data", "/", 0, "ro", "/usr",
+		  1, "Network", "s", "none"),
+	     "done", "");
+	opens("db0", "0 fs fs0 0 1, 1 fs fs1 0 1, 2 vsock vsock 1000001 2");
+	open_server_refused("db0", "vsock", ERROR("InvalidArgument"));
+	open_server_refused("db0", "fs2", ERROR("InvalidArgument"));
+	/* There is no systemd in this house. */
+	open_server_refused("db0", "fs0", ERROR("UnitFailed"));
+	end_daemon(SIGKILL);
+	start_daemon();
+	opens("db0", "0 fs fs0 0 1, 1 fs fs1 0 1, 2 vsock vsock 1000001 2");
+	open_server_refused("db0", "fs1", ERROR("UnitFailed"));
+	open_server_refused("db0", "fs2", ERROR("InvalidArgument"));
+	fake_kernel(fake, "db0")->served[1] = true;
+	opens("db0", ERROR("Busy"));
+	ends(call("Stop", "st", "db0", (uint64_t)0), "done", "");
+	opens("db0", ERROR("WrongState"));
 	fake_check_whole(fake);
 }
 END_TEST
@@ -823,6 +908,7 @@ int main(void)
 	tcase_add_test(tcase, test_crash);
 	tcase_add_test(tcase, test_power_off);
 	tcase_add_test(tcase, test_launch);
+	tcase_add_test(tcase, test_devices);
 	tcase_add_test(tcase, test_killed_while_running);
 	tcase_add_test(tcase, test_killed_while_booting);
 	tcase_add_test(tcase, test_killed_while_stopping);
