@@ -26,6 +26,7 @@
 /*
  *	0x000000  struct popcorn_head
  *	0x001000  heartbeats, __u64 per CPU of the kernel (POPCORN_CPUS_MAX)
+ *	0x009000  devices: struct popcorn_virtio_table (popcorn/virtio.h), written by popcorn_kexec
  *	0x010000  tables: ACPI tables, written by the image library	(LOAD may write here)
  *	0x060000  page tables of the trampoline, written by popcorn_kexec
  *	0x0e0000  console input ring
@@ -33,6 +34,7 @@
  *	0x200000  end: what follows is the kernel's RAM
  */
 #define POPCORN_HEAD_BEATS 0x001000
+#define POPCORN_HEAD_DEVICES 0x009000
 #define POPCORN_HEAD_TABLES 0x010000
 #define POPCORN_HEAD_TABLES_END 0x060000
 #define POPCORN_HEAD_PGTABLES 0x060000
@@ -72,10 +74,14 @@
 #define POPCORN_BELL_STATE (1U << 0)  /* guest_state changed */
 #define POPCORN_BELL_OUTPUT (1U << 1) /* console output, and out_wanted was set */
 #define POPCORN_BELL_SPACE (1U << 2)  /* console input was taken, and in_wanted was set */
+#define POPCORN_BELL_KICK (1U << 3)   /* a queue of a device has work: popcorn_virtio_slot.kicked */
+#define POPCORN_BELL_REQUEST (1U << 4) /* a device is to be started or stopped */
 
 /* To the secondary, bits of popcorn_head.to_guest. */
 #define POPCORN_BELL_INPUT (1U << 0)	/* console input */
 #define POPCORN_BELL_SHUTDOWN (1U << 1) /* please shut down */
+#define POPCORN_BELL_CALL (1U << 2)	/* a device has used buffers: popcorn_virtio_slot.called */
+#define POPCORN_BELL_DEVICES (1U << 3)	/* the primary's part of the table of devices changed */
 
 /*
  * A doorbell is a fixed interrupt with physical destination. Where to send it is published by the

@@ -406,6 +406,202 @@ struct popcorn_console {
 
 #define POPCORN_CONSOLE_READ_ONLY 1 /* write() on the descriptor gives -EBADF */
 
+/* Devices of one kernel, queues of one device, bytes of a device's configuration and of its name. */
+#define POPCORN_DEVICES_MAX 16
+#define POPCORN_QUEUES_MAX 16
+#define POPCORN_CONFIG_MAX 128
+#define POPCORN_DEVICE_NAME_MAX 32
+/* Entries of one queue. */
+#define POPCORN_QUEUE_SIZE_MAX 1024
+
+/**
+ * struct popcorn_add_device - give a kernel a virtio device (POPCORN_IOC_ADD_DEVICE, on a kernel)
+ * @size:	sizeof(struct popcorn_add_device) of the caller
+ * @slot:	out: where it is, 0..POPCORN_DEVICES_MAX - 1
+ * @device:	virtio device id, 1..63
+ * @nr_queues:	1..POPCORN_QUEUES_MAX
+ * @queue_max:	entries of each queue at most, a power of two, 2..POPCORN_QUEUE_SIZE_MAX
+ * @config_length: bytes of @config, 0..POPCORN_CONFIG_MAX
+ * @features:	offered; VIRTIO_F_VERSION_1 is one of them, and VIRTIO_F_ACCESS_PLATFORM and
+ *		VIRTIO_F_RING_PACKED are not
+ * @name:	of this kernel's devices; printable, unused, NUL-terminated
+ * @config:	the device's configuration
+ *
+ * In reserved, loading, booting and running; a kernel that runs already is told. The device does nothing until
+ * somebody serves it: OPEN_DEVICE. -EBUSY any other state; -EEXIST name taken; -ENOSPC no slot is free.
+ */
+struct popcorn_add_device {
+	__u32 size;
+	__u32 slot;
+	__u32 device;
+	__u32 nr_queues;
+	__u32 queue_max;
+	__u32 config_length;
+	__u64 features;
+	char name[POPCORN_DEVICE_NAME_MAX];
+	__u8 config[POPCORN_CONFIG_MAX];
+};
+
+/**
+ * struct popcorn_device_slot - take a device away, or serve it (POPCORN_IOC_REMOVE_DEVICE and
+ *	POPCORN_IOC_OPEN_DEVICE, on a kernel)
+ * @size:	sizeof(struct popcorn_device_slot) of the caller
+ * @slot:	which one
+ * @fd:		OPEN_DEVICE: out: descriptor of the device, close-on-exec. Else zero
+ * @reserved:	zero
+ *
+ * OPEN_DEVICE: a device is served by one open descriptor at a time (-EBUSY). When it is closed, by
+ * whomever and however, the device goes on to exist, and the next server takes it over as it is.
+ * REMOVE_DEVICE: its server's descriptor gives POLLHUP and every call on it -ENODEV, the other kernel is told.
+ * -ENOENT there is no device.
+ */
+struct popcorn_device_slot {
+	__u32 size;
+	__u32 slot;
+	__s32 fd;
+	__u32 reserved;
+};
+
+/* What a device is to do, or does. */
+#define POPCORN_DEVICE_STOPPED 0 /* touches no queue */
+#define POPCORN_DEVICE_STARTED 1
+#define POPCORN_DEVICE_FAILED 2	 /* stopped until the other kernel resets it */
+
+/**
+ * struct popcorn_device_info - a device as the primary sees it (POPCORN_IOC_DEVICE_INFO, on a kernel)
+ * @size:	sizeof(struct popcorn_device_info) of the caller
+ * @slot:	in: which one
+ * @device:	out: virtio device id
+ * @state:	out: POPCORN_DEVICE_*: what the server has last said that it does
+ * @served:	out: 1 if somebody has its descriptor open
+ * @reserved:	zero
+ * @kicks:	out: how often its server was woken
+ * @calls:	out: how often its driver was
+ * @name:	out
+ * @text:	out: why it failed, or empty
+ *
+ * -ENOENT there is no device.
+ */
+struct popcorn_device_info {
+	__u32 size;
+	__u32 slot;
+	__u32 device;
+	__u32 state;
+	__u32 served;
+	__u32 reserved;
+	__u64 kicks;
+	__u64 calls;
+	char name[POPCORN_DEVICE_NAME_MAX];
+	char text[64];
+};
+
+/**
+ * struct popcorn_queue - one queue of a started device
+ * @desc:	physical address of the descriptors, in the kernel's memory
+ * @avail:	of the ring of available buffers
+ * @used:	of the ring of used buffers
+ * @size:	entries; 0: this queue is not in use
+ * @reserved:	zero
+ */
+struct popcorn_queue {
+	__u64 desc;
+	__u64 avail;
+	__u64 used;
+	__u32 size;
+	__u32 reserved;
+};
+
+/**
+ * struct popcorn_device_want - what the device shall do (POPCORN_IOC_DEVICE_WANT, on a device)
+ * @size:	sizeof(struct popcorn_device_want) of the caller
+ * @number:	out: of this wish, for DEVICE_DONE
+ * @state:	out: POPCORN_DEVICE_STOPPED or _STARTED
+ * @nr_queues:	in: room at @queues, in entries; out: how many queues the device has
+ * @features:	out: accepted by the driver
+ * @queues:	user pointer to struct popcorn_queue[]: out, if started. Each lies in the kernel's memory, and is aligned,
+ *		all of it: that was checked
+ *
+ * poll() gives POLLIN as long as the latest wish has not been answered by DEVICE_DONE through this
+ * descriptor, POLLHUP when the device was removed or its kernel has ended. A wish that is
+ * replaced by a newer one before it was asked for is never seen, except that between two different STARTs there
+ * is always a STOP to be answered: the other kernel waits for it.
+ */
+struct popcorn_device_want {
+	__u32 size;
+	__u32 number;
+	__u32 state;
+	__u32 nr_queues;
+	__u64 features;
+	__u64 queues;
+};
+
+/**
+ * struct popcorn_device_done - a wish was carried out (POPCORN_IOC_DEVICE_DONE, on a device)
+ * @size:	sizeof(struct popcorn_device_done) of the caller
+ * @number:	of the wish; -ESTALE if there is a newer one, which is to be carried out then
+ * @state:	what the device does now: what was wanted, or POPCORN_DEVICE_FAILED (also later, unasked, with the
+ *		number of the last wish)
+ * @reserved:	zero
+ * @text:	for FAILED: why, printable, NUL-terminated
+ *
+ * With STOPPED and FAILED the server no longer touches any queue.
+ */
+struct popcorn_device_done {
+	__u32 size;
+	__u32 number;
+	__u32 state;
+	__u32 reserved;
+	char text[64];
+};
+
+/**
+ * struct popcorn_device_queue - eventfds of a queue (POPCORN_IOC_DEVICE_QUEUE, on a device)
+ * @size:	sizeof(struct popcorn_device_queue) of the caller
+ * @queue:	0..nr_queues - 1
+ * @kick:	eventfd that is signalled when the driver kicks the queue, or -1
+ * @call:	eventfd by which the server tells that buffers were used, or -1
+ *
+ * As KVM's ioeventfd and irqfd: no process is in the way of either. They stay until replaced, or until the device's
+ * descriptor is closed. -EBADF, -EINVAL not an eventfd.
+ */
+struct popcorn_device_queue {
+	__u32 size;
+	__u32 queue;
+	__s32 kick;
+	__s32 call;
+};
+
+/**
+ * struct popcorn_device_config - change the configuration (POPCORN_IOC_DEVICE_CONFIG, on a device)
+ * @size:	sizeof(struct popcorn_device_config) of the caller
+ * @length:	bytes of @config: as many as it had from the start
+ * @config:	all of it; the driver is told
+ */
+struct popcorn_device_config {
+	__u32 size;
+	__u32 length;
+	__u8 config[POPCORN_CONFIG_MAX];
+};
+
+/**
+ * struct popcorn_device_memory - the kernel's memory, and nothing else of it (POPCORN_IOC_DEVICE_MEMORY,
+ *	on a device)
+ * @size:	sizeof(struct popcorn_device_memory) of the caller
+ * @flags:	zero
+ * @fd:		out: descriptor, close-on-exec
+ * @reserved:	zero
+ *
+ * It can be mmapped, shared, also for writing and by a process without rights: the offset is a physical
+ * address in the kernel's memory, a mapping lies in one range of it. The head is not part of it (-ERANGE). Pages are gone (SIGBUS,
+ * EFAULT) when the kernel is released. Nothing else can be done with it: a server in another process gets this.
+ */
+struct popcorn_device_memory {
+	__u32 size;
+	__u32 flags;
+	__s32 fd;
+	__u32 reserved;
+};
+
 #define POPCORN_IOC_MAGIC 0xb7
 
 /* On /dev/popcorn */
@@ -427,6 +623,17 @@ struct popcorn_console {
 #define POPCORN_IOC_RELEASE _IOWR(POPCORN_IOC_MAGIC, 0x25, struct popcorn_release)
 #define POPCORN_IOC_STATUS _IOWR(POPCORN_IOC_MAGIC, 0x26, struct popcorn_status)
 #define POPCORN_IOC_CONSOLE _IOWR(POPCORN_IOC_MAGIC, 0x27, struct popcorn_console)
+#define POPCORN_IOC_ADD_DEVICE _IOWR(POPCORN_IOC_MAGIC, 0x28, struct popcorn_add_device)
+#define POPCORN_IOC_REMOVE_DEVICE _IOWR(POPCORN_IOC_MAGIC, 0x29, struct popcorn_device_slot)
+#define POPCORN_IOC_OPEN_DEVICE _IOWR(POPCORN_IOC_MAGIC, 0x2a, struct popcorn_device_slot)
+#define POPCORN_IOC_DEVICE_INFO _IOWR(POPCORN_IOC_MAGIC, 0x2b, struct popcorn_device_info)
+
+/* On a device's descriptor, by whoever has it: rights were asked for when it was opened. */
+#define POPCORN_IOC_DEVICE_WANT _IOWR(POPCORN_IOC_MAGIC, 0x40, struct popcorn_device_want)
+#define POPCORN_IOC_DEVICE_DONE _IOWR(POPCORN_IOC_MAGIC, 0x41, struct popcorn_device_done)
+#define POPCORN_IOC_DEVICE_QUEUE _IOWR(POPCORN_IOC_MAGIC, 0x42, struct popcorn_device_queue)
+#define POPCORN_IOC_DEVICE_CONFIG _IOWR(POPCORN_IOC_MAGIC, 0x43, struct popcorn_device_config)
+#define POPCORN_IOC_DEVICE_MEMORY _IOWR(POPCORN_IOC_MAGIC, 0x44, struct popcorn_device_memory)
 
 /*
  * Generic netlink: family "popcorn", multicast group "events", one POPCORN_CMD_EVENT per state
