@@ -66,6 +66,8 @@ static const struct verb verbs[] = {
 	  "Show what messages the primary exchanged with kernels", NULL },
 	{ "exec", "NAME COMMAND...", 2, MANY, verb_exec, HERE_ONLY | COMMAND,
 	  "Run a command in a kernel", NULL },
+	{ "shell", "NAME [COMMAND...]", 1, MANY, verb_shell, HERE_ONLY | COMMAND,
+	  "Log in to a kernel, or have its shell run a command", NULL },
 	{ "top", "", 0, 0, verb_top, HERE_ONLY, "Show load, memory and processes of all kernels",
 	  NULL },
 	{ "topology", "", 0, 0, verb_topology, 0,
@@ -127,6 +129,7 @@ enum option_id {
 	OPTION_SIZE,
 	OPTION_WATCH,
 	OPTION_ONCE,
+	OPTION_TTY,
 };
 
 static const struct option_info {
@@ -181,6 +184,8 @@ static const struct option_info {
 	{ OPTION_WATCH, "watch", 0, optional_argument, "[=TIME]", " stats ",
 	  "Show it again and again, every 2s" },
 	{ OPTION_ONCE, "once", 0, no_argument, "", " top ", "Look once, for half a second" },
+	{ OPTION_TTY, "tty", 't', no_argument, "", " exec shell ",
+	  "Run it on a terminal, whatever standard input is" },
 
 	{ OPTION_XML, "xml", 0, required_argument, " FILE", " topology plan ",
 	  "The machine that hwloc described in this file" },
@@ -513,6 +518,9 @@ static int set_option(struct command_line *line, const struct option_info *optio
 	case OPTION_ONCE:
 		arguments->once = true;
 		return 0;
+	case OPTION_TTY:
+		arguments->tty = true;
+		return 0;
 	}
 	return -EINVAL;
 }
@@ -587,7 +595,7 @@ static int parse_options(struct command_line *line, int argc, char **argv, const
 	return 0;
 }
 
-/* `exec NAME [--] COMMAND...`: the dashes are for whoever writes them by habit, and no command. */
+/* `exec NAME [--] COMMAND...`, and `shell`: the dashes are for whoever writes them by habit, and no command. */
 static int check_command(struct command_line *line)
 {
 	struct arguments *arguments = &line->arguments;
@@ -603,7 +611,7 @@ static int check_command(struct command_line *line)
 			 line->verb->name, names[1]);
 		return -EINVAL;
 	}
-	if (arguments->n_names == 1) {
+	if (arguments->n_names == 1 && line->verb->min > 1) {
 		complain(NULL, "%s: the command is missing; see '%s'", line->verb->name,
 			 help_command(line->verb));
 		return -EINVAL;
@@ -645,6 +653,12 @@ static int check_names(const struct command_line *line)
 	}
 	if (verb->run == verb_top && arguments->has_interval && !arguments->interval_usec) {
 		complain(NULL, "%s: --interval: it has to wait between two looks", verb->name);
+		return -EINVAL;
+	}
+	if (arguments->json && (arguments->tty || verb->run == verb_shell)) {
+		complain(NULL,
+			 "%s: --json: what is on a terminal is for people; use exec without -t",
+			 verb->name);
 		return -EINVAL;
 	}
 	if (arguments->kernel_log && arguments->follow) {

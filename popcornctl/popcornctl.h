@@ -61,6 +61,9 @@ struct arguments {
 	bool has_interval;
 	uint64_t watch_usec; /* 0: once */
 	bool once;
+
+	/* exec, shell */
+	bool tty;
 };
 
 /* Verbs return an exit code, and have said what is wrong. */
@@ -78,6 +81,7 @@ int verb_events(struct popcorn *popcorn, const struct arguments *arguments);
 int verb_ping(struct popcorn *popcorn, const struct arguments *arguments);
 int verb_stats(struct popcorn *popcorn, const struct arguments *arguments);
 int verb_exec(struct popcorn *popcorn, const struct arguments *arguments);
+int verb_shell(struct popcorn *popcorn, const struct arguments *arguments);
 int verb_top(struct popcorn *popcorn, const struct arguments *arguments);
 int verb_topology(struct popcorn *popcorn, const struct arguments *arguments);
 bool topology_is_local(const struct arguments *arguments);

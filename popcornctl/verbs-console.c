@@ -7,60 +7,18 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent.h"
 #include "console.h"
 #include "output.h"
 #include "popcornctl.h"
+#include "terminal.h"
 #include "util.h"
-
-/* Ctrl-], pressed this often within this time, leaves the console. */
-#define ESCAPE_BYTE 0x1d
-#define ESCAPE_PRESSES 3
-#define ESCAPE_TIME_USEC 1000000
 
 /* Room for a paste while the kernel reads slowly. */
 #define INPUT_SIZE 65536
 #define OUTPUT_SIZE 16384
-
-/* Global, for the handler of deadly signals and for exit(). */
-static struct termios saved_termios;
-static volatile sig_atomic_t termios_saved;
-
-static void restore_terminal(void)
-{
-	if (termios_saved)
-		tcsetattr(STDIN_FILENO, TCSANOW, &saved_termios);
-	termios_saved = 0;
-}
-
-/* A terminal left raw is of no use to anybody, whatever this program died of. */
-static void on_deadly_signal(int signal)
-{
-	restore_terminal();
-	raise(signal); /* SA_RESETHAND: this time it kills */
-}
-
-static int make_raw(void)
-{
-	static const int deadly[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
-	const struct sigaction action = { .sa_handler = on_deadly_signal,
-					  .sa_flags = SA_RESETHAND | SA_NODEFER };
-	struct termios raw;
-
-	if (tcgetattr(STDIN_FILENO, &saved_termios) < 0)
-		return -errno;
-	for (size_t i = 0; i < sizeof(deadly) / sizeof(deadly[0]); i++)
-		sigaction(deadly[i], &action, NULL);
-	atexit(restore_terminal);
-	termios_saved = 1;
-	raw = saved_termios;
-	cfmakeraw(&raw);
-	return tcsetattr(STDIN_FILENO, TCSANOW, &raw) < 0 ? -errno : 0;
-}
 
 struct console {
 	int fd, signal_fd;
@@ -71,23 +29,8 @@ struct console {
 	char output[OUTPUT_SIZE];
 	size_t n_output;
 	bool ended;
-	uint64_t escapes[ESCAPE_PRESSES]; /* when it was pressed, the oldest first */
+	struct presses escape;
 };
-
-/* true: the escape sequence is complete. */
-static bool count_escape(struct console *console, char c)
-{
-	uint64_t now = clock_usec(CLOCK_MONOTONIC);
-
-	if (c != ESCAPE_BYTE) {
-		memset(console->escapes, 0, sizeof(console->escapes));
-		return false;
-	}
-	memmove(console->escapes, console->escapes + 1,
-		sizeof(console->escapes) - sizeof(console->escapes[0]));
-	console->escapes[ESCAPE_PRESSES - 1] = now;
-	return console->escapes[0] && now - console->escapes[0] <= ESCAPE_TIME_USEC;
-}
 
 /* 1: leave. */
 static int take_input(struct console *console)
@@ -100,7 +43,7 @@ static int take_input(struct console *console)
 	if (n == 0)
 		console->input_open = false;
 	for (ssize_t i = 0; console->tty && i < n; i++)
-		if (count_escape(console, where[i]))
+		if (escape_pressed(&console->escape, where[i]))
 			return 1;
 	console->n_input += n;
 	return 0;
@@ -243,17 +186,16 @@ int verb_console(struct popcorn *popcorn, const struct arguments *arguments)
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 
 	if (!arguments->quiet && console->tty)
-		fprintf(stderr, "Connected to %s. Press Ctrl-] three times within 1s to leave.\n",
-			name);
+		fprintf(stderr, "Connected to %s. " ESCAPE_HELP "\n", name);
 	if (console->tty) {
-		r = make_raw();
+		r = terminal_make_raw();
 		if (r < 0) {
 			complain(what, "the terminal can't be set up: %s", strerror(-r));
 			return EXIT_FAILED;
 		}
 	}
 	r = run_console(console);
-	restore_terminal();
+	terminal_restore();
 
 	switch (r) {
 	case CONSOLE_ENDED:

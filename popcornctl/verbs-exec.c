@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* exec: a command in another kernel, as if it were here. See docs/agent-protocol.md. */
+/* exec, shell: a command in another kernel, as if it were here. See docs/agent-protocol.md. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -9,14 +9,16 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "messages.h"
 #include "output.h"
 #include "protocol.h"
+#include "terminal.h"
 #include "util.h"
 
 /* As env(1), nohup(1) and their like: what is not the command's own status. */
@@ -31,9 +33,6 @@ enum {
 #define SEND_MS 10000
 /* Until it is known whether the command runs: there is nobody yet whose end would be told. */
 #define START_MS 10000
-/* Ctrl-C, pressed this often within this time, leaves a command that does not obey. */
-#define LEAVE_PRESSES 3
-#define LEAVE_USEC 1000000
 /* Of each stream, for --json. */
 #define JSON_OUTPUT_MAX (16U << 20)
 
@@ -51,6 +50,10 @@ struct exec {
 	struct popcorn_endpoint *endpoint;
 	const char *name, *what;
 	const struct arguments *arguments;
+	char **command;	  /* and its arguments; none: a login */
+	bool login;	  /* by root's shell there */
+	bool on_terminal; /* there */
+	bool raw;	  /* and our own is only its glass and its keys */
 	struct popcorn_msg_addr agent, session;
 	bool started, ended, left;
 	uint32_t pid, status;
@@ -60,7 +63,8 @@ struct exec {
 	uint32_t input_window;
 	struct output outputs[AGENT_STREAMS]; /* [0] is not used */
 	int signal_fd, gone;
-	uint64_t interrupts[LEAVE_PRESSES]; /* when, the oldest first */
+	struct presses interrupts; /* of a command that does not obey */
+	struct presses escape;
 };
 
 static void send_message(struct exec *exec, const void *data, size_t length, unsigned flags)
@@ -78,6 +82,28 @@ static void send_number(struct exec *exec, enum agent_type type, enum agent_stre
 	const struct agent_number message = agent_number(type, stream, number);
 
 	send_message(exec, &message, sizeof(message), 0);
+}
+
+/* 0: nobody knows. */
+static uint32_t own_size(void)
+{
+	struct winsize size;
+
+	for (int i = 0; i < 3; i++)
+		if (ioctl(i, TIOCGWINSZ, &size) == 0)
+			return agent_size(size.ws_row, size.ws_col);
+	return 0;
+}
+
+static void make_raw(struct exec *exec)
+{
+	int r;
+
+	if (!exec->raw)
+		return;
+	r = terminal_make_raw();
+	if (r < 0)
+		exec->failed = r;
 }
 
 static void send_close(struct exec *exec, enum agent_stream stream)
@@ -267,6 +293,7 @@ static bool take_message(struct exec *exec)
 		exec->session = received.from;
 		exec->pid = message.number;
 		start_hold(exec);
+		make_raw(exec);
 	} else if (message.type == AGENT_FAILED) {
 		take_session_message(exec, &message);
 	}
@@ -289,6 +316,11 @@ static void send_input(struct exec *exec)
 		send_close(exec, AGENT_STDIN);
 		return;
 	}
+	for (ssize_t i = 0; exec->raw && i < n; i++)
+		if (escape_pressed(&exec->escape, (char)message.data[i])) {
+			exec->left = true;
+			return;
+		}
 	message.header = agent_header(AGENT_DATA, AGENT_STDIN);
 	send_message(exec, &message, sizeof(message.header) + (size_t)n, POPCORN_MSG_SEND_BULK);
 	exec->input_window -= (uint32_t)n + AGENT_MESSAGE_COST;
@@ -320,23 +352,48 @@ static void show_output(struct exec *exec, enum agent_stream stream)
 		output->n = output->done = 0;
 }
 
+/* What the terminal of a command has keys for, it hears by that: what we get is meant for us. True: leave. */
+static bool take_own_signal(struct exec *exec, uint32_t number)
+{
+	switch (number) {
+	case SIGTSTP:
+		/* Whoever has the terminal meanwhile has it as it was. */
+		terminal_restore();
+		raise(SIGSTOP);
+		return false;
+	case SIGCONT:
+		/* It may have another size by now. */
+		if (exec->started)
+			make_raw(exec);
+		break;
+	case SIGWINCH:
+		break;
+	default:
+		return true;
+	}
+	if (exec->started && !exec->ended)
+		send_number(exec, AGENT_WINSIZE, 0, own_size());
+	return false;
+}
+
 /* True: leave. */
 static bool forward_signal(struct exec *exec)
 {
-	uint64_t now = clock_usec(CLOCK_MONOTONIC), *first = &exec->interrupts[0];
 	struct signalfd_siginfo signal;
+	bool often;
 
 	if (read(exec->signal_fd, &signal, sizeof(signal)) != sizeof(signal))
 		return false;
+	if (exec->on_terminal)
+		return take_own_signal(exec, signal.ssi_signo);
 	if (exec->ended)
 		return signal.ssi_signo != SIGWINCH;
 	if (exec->started)
 		send_number(exec, AGENT_SIGNAL, 0, signal.ssi_signo);
 	if (signal.ssi_signo != SIGINT)
 		return !exec->started && signal.ssi_signo != SIGWINCH;
-	memmove(first, first + 1, sizeof(exec->interrupts) - sizeof(*first));
-	exec->interrupts[LEAVE_PRESSES - 1] = now;
-	return !exec->started || (*first && now - *first <= LEAVE_USEC);
+	often = presses_count(&exec->interrupts);
+	return often || !exec->started;
 }
 
 static bool has_output(const struct exec *exec)
@@ -410,7 +467,8 @@ static void run(struct exec *exec)
 /* Why there is no session, or not any more; the exit status for it. */
 static int explain(struct popcorn *popcorn, const struct exec *exec)
 {
-	const char *program = exec->arguments->names[1];
+	const char *program = exec->login ? "its shell" : exec->command[0];
+	const char *quote = exec->login ? "" : "'";
 	_cleanup_(kernel_freep) struct popcorn_kernel *kernel = NULL;
 	const char *state = "gone";
 	char text[160];
@@ -418,8 +476,16 @@ static int explain(struct popcorn *popcorn, const struct exec *exec)
 	if (exec->refused) {
 		switch (exec->failed) {
 		case -ENOENT:
-			complain(exec->what, "%s has no command '%s'", exec->name, program);
+			if (exec->login)
+				complain(exec->what, "%s has no shell", exec->name);
+			else
+				complain(exec->what, "%s has no command '%s'", exec->name, program);
 			return EXIT_NOT_FOUND;
+		case -ENOTTY:
+			complain(exec->what,
+				 "%s can't make a terminal; 'popcornctl log %s --kernel' shows why",
+				 exec->name, exec->name);
+			return EXIT_NO_EXEC;
 		case -EBUSY:
 			complain(exec->what,
 				 "%s runs as many commands as it may (%u); let one of them end",
@@ -432,8 +498,8 @@ static int explain(struct popcorn *popcorn, const struct exec *exec)
 		case -ENOTDIR:
 		case -ELOOP:
 		case -ETXTBSY:
-			complain(exec->what, "%s can't run '%s': %s", exec->name, program,
-				 strerror(-exec->failed));
+			complain(exec->what, "%s can't run %s%s%s: %s", exec->name, quote, program,
+				 quote, strerror(-exec->failed));
 			return EXIT_NOT_RUN;
 		}
 		complain(exec->what, "%s could not start the command: %s", exec->name,
@@ -462,9 +528,8 @@ static struct json *result_json(const struct exec *exec)
 	struct json *json = json_new_object(), *command = json_new_array();
 	int status = (int)exec->status;
 
-	for (size_t i = 1; i < exec->arguments->n_names; i++)
-		json_append(command, json_new_bytes(exec->arguments->names[i],
-						    strlen(exec->arguments->names[i])));
+	for (char **word = exec->command; *word; word++)
+		json_append(command, json_new_bytes(*word, strlen(*word)));
 	json_set(json, "name", json_new_string(exec->name));
 	json_set(json, "command", command);
 	json_set(json, "pid", json_new_u64(exec->pid));
@@ -484,7 +549,9 @@ static struct json *result_json(const struct exec *exec)
 /* What the command gets of our environment: how text and a terminal are. */
 static char **make_environment(void)
 {
-	static const char *const names[] = { "TERM", "LANG", "LC_ALL", "LC_CTYPE", "TZ" };
+	static const char *const names[] = {
+		"TERM", "COLORTERM", "LANG", "LC_ALL", "LC_CTYPE", "TZ"
+	};
 	char **environment = xrealloc(NULL, sizeof(names) / sizeof(names[0]) + 1, sizeof(char *));
 	size_t n = 0;
 
@@ -534,14 +601,33 @@ static int reach_agent(struct exec *exec, uint32_t id)
 	return EXIT_NO_EXEC;
 }
 
+static uint32_t exec_flags(const struct exec *exec)
+{
+	uint32_t flags = exec->login ? AGENT_EXEC_LOGIN : 0;
+	struct termios modes;
+
+	if (!exec->on_terminal)
+		return flags;
+	flags |= AGENT_EXEC_TERMINAL;
+	if (tcgetattr(STDIN_FILENO, &modes) == 0 && modes.c_iflag & IUTF8)
+		flags |= AGENT_EXEC_UTF8;
+	return flags;
+}
+
 static int send_exec(struct exec *exec)
 {
 	_cleanup_(free_environment) char **environment = make_environment();
 	_cleanup_free_ uint8_t *message = xrealloc(NULL, AGENT_EXEC_MAX, 1);
+	const struct agent_command command = {
+		.arguments = exec->command,
+		.environment = environment,
+		.flags = exec_flags(exec),
+		.size = exec->on_terminal ? own_size() : 0,
+	};
 	int length, r;
 	char text[160];
 
-	length = agent_build_exec(exec->arguments->names + 1, environment, message);
+	length = agent_build_exec(&command, message);
 	if (length < 0) {
 		complain(exec->what, "the command is too long; %u KiB and %u words can be sent",
 			 AGENT_EXEC_MAX >> 10, AGENT_ARGUMENTS_MAX);
@@ -555,7 +641,7 @@ static int send_exec(struct exec *exec)
 	return EXIT_NO_EXEC;
 }
 
-static int open_forwarded_signals(void)
+static int open_forwarded_signals(bool on_terminal)
 {
 	static const int forwarded[] = { SIGHUP,  SIGINT,  SIGQUIT, SIGTERM,
 					 SIGUSR1, SIGUSR2, SIGWINCH };
@@ -564,6 +650,10 @@ static int open_forwarded_signals(void)
 	sigemptyset(&signals);
 	for (size_t i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++)
 		sigaddset(&signals, forwarded[i]);
+	if (on_terminal) {
+		sigaddset(&signals, SIGTSTP);
+		sigaddset(&signals, SIGCONT);
+	}
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	return signalfd(-1, &signals, SFD_CLOEXEC);
@@ -575,11 +665,16 @@ static int conclude(struct popcorn *popcorn, const struct exec *exec)
 
 	if (exec->left) {
 		if (exec->started && !exec->arguments->quiet)
-			fprintf(stderr, "\nLeft the command; it is ended.\n");
+			fprintf(stderr, "\nLeft the %s; it is ended.\n",
+				*exec->command ? "command" : "shell");
 		return EXIT_INTERRUPTED;
 	}
-	if (exec->failed)
+	if (exec->failed) {
+		/* Its cursor is wherever the command had it. */
+		if (exec->raw && exec->started)
+			fputc('\n', stderr);
 		return explain(popcorn, exec);
+	}
 	if (exec->arguments->json) {
 		_cleanup_(json_freep) struct json *json = result_json(exec);
 
@@ -588,33 +683,83 @@ static int conclude(struct popcorn *popcorn, const struct exec *exec)
 	return WIFSIGNALED(status) ? EXIT_BY_SIGNAL + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-int verb_exec(struct popcorn *popcorn, const struct arguments *arguments)
+static int run_there(struct popcorn *popcorn, const struct arguments *arguments, struct exec *exec)
 {
-	const char *name = arguments->names[0];
-	_cleanup_free_ char *what = xasprintf("exec %s", name);
 	_cleanup_(peers_done) struct peers peers = { 0 };
-	struct exec exec = {
-		.name = name,
-		.what = what,
-		.arguments = arguments,
-		.input_open = true,
-		.input_window = AGENT_WINDOW,
-		.gone = -1,
-	};
 	int status;
 
+	exec->arguments = arguments;
+	exec->name = arguments->names[0];
+	exec->input_open = true;
+	exec->input_window = AGENT_WINDOW;
+	exec->gone = -1;
+	exec->raw = exec->on_terminal && isatty(STDIN_FILENO);
 	for (int i = AGENT_STDOUT; i < AGENT_STREAMS; i++)
-		exec.outputs[i] = (struct output){ .fd = i, .window = AGENT_WINDOW };
-	exec.signal_fd = open_forwarded_signals();
-	if (find_peers(popcorn, what, name, true, &peers) || open_endpoint(what, &exec.endpoint))
+		exec->outputs[i] = (struct output){ .fd = i, .window = AGENT_WINDOW };
+	/* A terminal has one output. */
+	exec->outputs[AGENT_STDERR].gone = exec->on_terminal;
+	exec->signal_fd = open_forwarded_signals(exec->on_terminal);
+	if (find_peers(popcorn, exec->what, exec->name, true, &peers) ||
+	    open_endpoint(exec->what, &exec->endpoint))
 		return EXIT_NO_EXEC;
 	/* It ends with the process: a thread may wait in it until then. */
-	if (exec.signal_fd < 0 || reach_agent(&exec, peers.items[0].id) || send_exec(&exec))
+	if (exec->signal_fd < 0 || reach_agent(exec, peers.items[0].id))
 		return EXIT_NO_EXEC;
-	run(&exec);
+	if (exec->raw && !*exec->command && !arguments->quiet)
+		fprintf(stderr, "Connected to %s. " ESCAPE_HELP "\n", exec->name);
+	if (send_exec(exec))
+		return EXIT_NO_EXEC;
+	run(exec);
+	terminal_restore();
 
-	status = conclude(popcorn, &exec);
+	status = conclude(popcorn, exec);
 	for (int i = AGENT_STDOUT; i < AGENT_STREAMS; i++)
-		free(exec.outputs[i].buffer);
+		free(exec->outputs[i].buffer);
 	return status;
+}
+
+int verb_exec(struct popcorn *popcorn, const struct arguments *arguments)
+{
+	_cleanup_free_ char *what = xasprintf("exec %s", arguments->names[0]);
+	struct exec exec = {
+		.what = what,
+		.command = arguments->names + 1,
+		.on_terminal = arguments->tty,
+	};
+
+	return run_there(popcorn, arguments, &exec);
+}
+
+/* The words as one line for a shell, as ssh(1) makes it. NULL: there is nothing in it. */
+static char *join_words(char **words)
+{
+	char *line = xstrdup("");
+
+	for (char **word = words; *word; word++) {
+		char *longer = xasprintf("%s%s%s", line, word > words ? " " : "", *word);
+
+		free(line);
+		line = longer;
+	}
+	if (*line)
+		return line;
+	free(line);
+	return NULL;
+}
+
+int verb_shell(struct popcorn *popcorn, const struct arguments *arguments)
+{
+	_cleanup_free_ char *what = xasprintf("shell %s", arguments->names[0]);
+	_cleanup_free_ char *line = join_words(arguments->names + 1);
+	char *command[] = { line, NULL };
+	struct exec exec = {
+		.what = what,
+		.command = command,
+		.login = true,
+		/* Output that goes elsewhere is as the command writes it; that of a login is for people. */
+		.on_terminal = arguments->tty ||
+			       (isatty(STDIN_FILENO) && (!line || isatty(STDOUT_FILENO))),
+	};
+
+	return run_there(popcorn, arguments, &exec);
 }

@@ -55,7 +55,7 @@ __popcornctl_words() {
 }
 
 _popcornctl() {
-	local verbs='list status show boot stop kill release cancel console log events ping stats exec top topology plan apply policy'
+	local verbs='list status show boot stop kill release cancel console log events ping stats exec shell top topology plan apply policy'
 	local global='--json --json=pretty --json=short --host --no-legend --no-pager --quiet --help --version'
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local verb='' words='' options='' i
@@ -81,7 +81,7 @@ _popcornctl() {
 	log) options='--follow --kernel --lines' ;;
 	ping) options='--count --interval --size' ;;
 	stats) options='--watch' ;;
-	exec) options='' ;;
+	exec | shell) options='--tty' ;;
 	top) options='--interval --once' ;;
 	status) options='--lines' ;;
 	show) options='--property' ;;
@@ -146,7 +146,7 @@ _popcornctl() {
 	esac
 
 	# Behind the name of the kernel stands what only that kernel knows.
-	[[ $verb != exec || $(__popcornctl_words "$i") -eq 0 ]] || return
+	[[ ! $verb =~ ^(exec|shell)$ || $(__popcornctl_words "$i") -eq 0 ]] || return
 
 	if [[ $cur == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$options $global" -- "$cur")
@@ -158,7 +158,7 @@ _popcornctl() {
 	stop | kill) words=$(__popcornctl_kernels 'reserved loading booting running stopping') ;;
 	release) words=$(__popcornctl_kernels 'stopped crashed failed') ;;
 	status | show | console | log) words=$(__popcornctl_kernels '') ;;
-	ping | exec) words=$(__popcornctl_kernels running) ;;
+	ping | exec | shell) words=$(__popcornctl_kernels running) ;;
 	stats) words=$(__popcornctl_kernels '') ;;
 	plan | apply)
 		if [[ $cur == */* ]]; then

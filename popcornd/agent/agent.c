@@ -196,6 +196,16 @@ static void open_console(void)
 		close(fd);
 }
 
+/* For whoever opens terminals here, the sessions first: an init of the initrd has its own. */
+static void mount_terminals(void)
+{
+	static const char folder[] = "/dev/pts";
+
+	(void)mkdir(folder, 0755);
+	if (mount("devpts", folder, "devpts", MS_NOSUID | MS_NOEXEC, NULL) < 0 && errno != EBUSY)
+		warn("mount %s: %m", folder);
+}
+
 static void raise_loopback(void)
 {
 	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -731,6 +741,7 @@ int main(int argc, char *argv[])
 
 	if (access(SHELL, X_OK) < 0)
 		fail("nothing to start: no " INIT ", and no " SHELL);
+	mount_terminals();
 	install_busybox();
 	raise_loopback();
 	say_ready(guest);

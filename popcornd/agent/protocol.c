@@ -9,7 +9,7 @@
 static bool has_number(uint16_t type)
 {
 	return type == AGENT_STARTED || type == AGENT_FAILED || type == AGENT_EXITED ||
-	       type == AGENT_CREDIT || type == AGENT_SIGNAL;
+	       type == AGENT_CREDIT || type == AGENT_SIGNAL || type == AGENT_WINSIZE;
 }
 
 static bool has_stream(uint16_t type)
@@ -72,34 +72,50 @@ static char *split(char *text, const char *end, char **strings, uint32_t n)
 	return text;
 }
 
+static bool exec_is_valid(const struct agent_exec *exec)
+{
+	uint32_t least = exec->flags & AGENT_EXEC_LOGIN ? 0 : 1;
+	uint32_t most = exec->flags & AGENT_EXEC_LOGIN ? 1 : AGENT_ARGUMENTS_MAX;
+
+	if (exec->flags & ~(uint32_t)AGENT_EXEC_FLAGS)
+		return false;
+	if (!(exec->flags & AGENT_EXEC_TERMINAL) && (exec->flags & AGENT_EXEC_UTF8 || exec->size))
+		return false;
+	return exec->arguments >= least && exec->arguments <= most &&
+	       exec->environment <= AGENT_ENVIRONMENT_MAX;
+}
+
 int agent_parse_exec(const struct agent_message *message, struct agent_command *ret)
 {
-	uint32_t counts[2];
+	const size_t fixed = sizeof(struct agent_exec) - sizeof(struct agent_header);
+	struct agent_exec exec;
 	size_t length;
 	char **list, *text, *end;
 
-	if (message->type != AGENT_EXEC || message->length < sizeof(counts))
+	if (message->type != AGENT_EXEC || message->length < fixed)
 		return -EBADMSG;
-	memcpy(counts, message->data, sizeof(counts));
-	if (!counts[0] || counts[0] > AGENT_ARGUMENTS_MAX || counts[1] > AGENT_ENVIRONMENT_MAX)
+	memcpy((uint8_t *)&exec + sizeof(exec.header), message->data, fixed);
+	if (!exec_is_valid(&exec))
 		return -EBADMSG;
-	length = message->length - sizeof(counts);
-	if (!length || message->data[message->length - 1] != '\0')
+	length = message->length - fixed;
+	if (length && message->data[message->length - 1] != '\0')
 		return -EBADMSG;
 
-	list = malloc((counts[0] + counts[1] + 2) * sizeof(*list) + length);
+	list = malloc((exec.arguments + exec.environment + 2) * sizeof(*list) + length);
 	if (!list)
 		return -ENOMEM;
 	*ret = (struct agent_command){ .arguments = list,
-				       .environment = list + counts[0] + 1,
+				       .environment = list + exec.arguments + 1,
+				       .flags = exec.flags,
+				       .size = exec.size,
 				       .memory = list };
-	text = memcpy(ret->environment + counts[1] + 1, message->data + sizeof(counts), length);
+	text = memcpy(ret->environment + exec.environment + 1, message->data + fixed, length);
 	end = text + length;
-	text = split(text, end, ret->arguments, counts[0]);
+	text = split(text, end, ret->arguments, exec.arguments);
 	if (text)
-		text = split(text, end, ret->environment, counts[1]);
+		text = split(text, end, ret->environment, exec.environment);
 	/* No name of a program, a variable without a value, or more than was counted. */
-	if (text != end || !*ret->arguments[0])
+	if (text != end || (exec.arguments && !*ret->arguments[0]))
 		goto bad;
 	for (char **variable = ret->environment; *variable; variable++)
 		if (**variable == '=' || !strchr(*variable, '='))
@@ -182,10 +198,12 @@ static bool append(uint8_t *buf, size_t *used, const void *data, size_t length)
 	return true;
 }
 
-int agent_build_exec(char *const arguments[], char *const environment[],
-		     uint8_t buf[AGENT_EXEC_MAX])
+int agent_build_exec(const struct agent_command *command, uint8_t buf[AGENT_EXEC_MAX])
 {
-	struct agent_exec exec = { .header = agent_header(AGENT_EXEC, 0) };
+	struct agent_exec exec = { .header = agent_header(AGENT_EXEC, 0),
+				   .flags = command->flags,
+				   .size = command->size };
+	char **arguments = command->arguments, **environment = command->environment;
 	size_t used = sizeof(exec);
 
 	for (; arguments[exec.arguments]; exec.arguments++)

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define AGENT_SERVICE "popcorn.agent"
-#define AGENT_VERSION 1
+#define AGENT_VERSION 2
 
 /* Bytes of an EXEC, with its header; of the data of one DATA. */
 #define AGENT_EXEC_MAX (128U << 10)
@@ -53,7 +53,8 @@ enum agent_type {
 	AGENT_HOLD, /* a request that is never replied to: its caller learns that the other has gone */
 
 	/* To the session. */
-	AGENT_SIGNAL, /* number: for the command's process group */
+	AGENT_SIGNAL,  /* number: for the command's process group */
+	AGENT_WINSIZE, /* number: agent_size() of its terminal from now on */
 
 	AGENT_TYPES
 };
@@ -72,17 +73,28 @@ struct agent_header {
 	uint32_t stream;
 };
 
-/* STARTED, FAILED, EXITED, CREDIT, SIGNAL. */
+/* STARTED, FAILED, EXITED, CREDIT, SIGNAL, WINSIZE. */
 struct agent_number {
 	struct agent_header header;
 	uint32_t number;
 	uint32_t reserved; /* zero */
 };
 
+/* How the command of an EXEC runs. */
+enum {
+	AGENT_EXEC_TERMINAL = 1 << 0, /* on a terminal of its own; stderr is not used */
+	AGENT_EXEC_UTF8 = 1 << 1,     /* of that: its line editing knows UTF-8 */
+	AGENT_EXEC_LOGIN = 1 << 2,    /* by root's shell; without arguments: that, as at a login */
+	AGENT_EXEC_FLAGS = AGENT_EXEC_TERMINAL | AGENT_EXEC_UTF8 | AGENT_EXEC_LOGIN
+};
+
 /**
  * struct agent_exec - a command
- * @arguments:	 how many strings it has, the program first: 1..AGENT_ARGUMENTS_MAX
+ * @arguments:	 how many strings it has, the program first: 1..AGENT_ARGUMENTS_MAX; with
+ *		 AGENT_EXEC_LOGIN one line for the shell, or none
  * @environment: how many "NAME=VALUE" come after them: 0..AGENT_ENVIRONMENT_MAX
+ * @flags:	 AGENT_EXEC_*
+ * @size:	 agent_size() of the terminal; zero: not known, or there is none
  *
  * Behind it the strings, each with its NUL, and nothing else.
  */
@@ -90,6 +102,8 @@ struct agent_exec {
 	struct agent_header header;
 	uint32_t arguments;
 	uint32_t environment;
+	uint32_t flags;
+	uint32_t size;
 };
 
 /**
@@ -164,6 +178,8 @@ struct agent_message {
 struct agent_command {
 	char **arguments;
 	char **environment;
+	uint32_t flags;
+	uint32_t size;
 	void *memory;
 };
 
@@ -189,10 +205,15 @@ static inline uint32_t agent_room(uint32_t window)
 	return window < AGENT_DATA_MAX ? window : AGENT_DATA_MAX;
 }
 
+/* The size of a terminal as one number. */
+static inline uint32_t agent_size(uint16_t rows, uint16_t columns)
+{
+	return (uint32_t)rows << 16 | columns;
+}
+
 struct agent_header agent_header(enum agent_type type, enum agent_stream stream);
 struct agent_number agent_number(enum agent_type type, enum agent_stream stream, uint32_t number);
 /* Writes an EXEC to @buf. Its length, or -E2BIG. */
-int agent_build_exec(char *const arguments[], char *const environment[],
-		     uint8_t buf[AGENT_EXEC_MAX]);
+int agent_build_exec(const struct agent_command *command, uint8_t buf[AGENT_EXEC_MAX]);
 /* A signal that may be sent to a command: not one that the kernel alone makes, and there is one. */
 bool agent_signal_is_valid(uint32_t number);

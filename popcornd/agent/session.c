@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * One command for one caller, in a process of its own: pipes on one side, messages on the other. It ends when the
- * command has, or when the caller is gone, and leaves nothing of the command's process group behind.
+ * One command for one caller, in a process of its own: pipes or a terminal on one side, messages on the other. It ends
+ * when the command has, or when the caller is gone, and leaves nothing of the command's process group behind.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +19,8 @@
 #include <unistd.h>
 
 #include "agent.h"
+#include "login.h"
+#include "terminal.h"
 
 /*
  * How long a send may take. It never waits for the caller to read (AGENT_WINDOW), only for the layer of
@@ -31,7 +33,7 @@
 #define LOOK_MS 20
 
 struct stream {
-	int fd;		 /* our end of the pipe; -1: closed */
+	int fd;		 /* our end of the pipe or terminal; -1: closed */
 	uint32_t window; /* stdin: what was taken and not yet credited; else: what may be sent */
 };
 
@@ -41,8 +43,12 @@ struct session {
 	struct stream streams[AGENT_STREAMS];
 	uint8_t input[AGENT_WINDOW]; /* of the caller, not yet written to the pipe */
 	size_t n_input, input_done;
+	uint8_t last_input; /* the byte that came last */
 	bool input_ended;
-	int gone; /* a pipe that is at its end when the caller is */
+	bool on_terminal;
+	struct terminal
+		terminal; /* the slave as long as the command runs: it is never without one */
+	int gone;	  /* a pipe that is at its end when the caller is */
 	int command_fd;
 	pid_t command;
 	int status; /* of the command, when it has ended */
@@ -118,21 +124,77 @@ static int start_hold(struct session *s)
 	return r;
 }
 
-/* In the forked child. Returns only if the command can't be run. */
-static int run_command(const struct messages *messages, const struct agent_command *command,
-		       pid_t parent)
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* Root's shell: with a line for it, or for whoever has logged in. Returns only if there is none. */
+static int run_shell(const char *shell, char *line)
+{
+	char name[sizeof(((struct login *)NULL)->shell) + 1];
+	char *arguments[] = { name, line ? "-c" : NULL, line, NULL };
+
+	name[0] = '-';
+	strcpy(name + 1, base_name(shell));
+	if (line)
+		arguments[0]++;
+	setenv("SHELL", shell, 1);
+	execv(shell, arguments);
+	return -errno;
+}
+
+/* In the root folder of the command. Returns only if it can't be run. */
+static int run_program(const struct agent_command *command)
 {
 	static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-	static char home[] = "HOME=/root", shell[] = "SHELL=/bin/sh";
-	static char user[] = "USER=root", login[] = "LOGNAME=root";
-	static char *const variables[] = { path, home, shell, user, login };
+	bool by_shell = command->flags & AGENT_EXEC_LOGIN;
+	struct login login;
+	FILE *passwd = NULL;
+	int r;
+
+	if (by_shell)
+		passwd = fopen("/etc/passwd", "re");
+	login_read(passwd, &login);
+	if (passwd)
+		fclose(passwd);
+	if (chdir(login.home) < 0 && chdir("/") < 0)
+		return -errno;
+
+	clearenv();
+	putenv(path);
+	setenv("HOME", login.home, 1);
+	setenv("SHELL", login.shell, 1);
+	setenv("USER", login.name, 1);
+	setenv("LOGNAME", login.name, 1);
+	for (char **variable = command->environment; *variable; variable++)
+		putenv(*variable);
+	if (by_shell) {
+		r = run_shell(login.shell, command->arguments[0]);
+		return strcmp(login.shell, "/bin/sh") == 0
+			       ? r
+			       : run_shell("/bin/sh", command->arguments[0]);
+	}
+	execvp(command->arguments[0], command->arguments);
+	return -errno;
+}
+
+/* In the forked child. Returns only if the command can't be run. */
+static int run_command(const struct session *s, const struct messages *messages,
+		       const struct agent_command *command, pid_t parent)
+{
 	sigset_t none;
-	int root;
+	int root, r;
 
 	/* Not longer than the session, however that ends. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
 		return -ESRCH;
 	setsid();
+	r = s->on_terminal ? terminal_become_controlling(&s->terminal) : 0;
+	if (r < 0)
+		return r;
 	for (int i = 1; i < NSIG; i++)
 		signal(i, SIG_DFL);
 	sigemptyset(&none);
@@ -144,29 +206,62 @@ static int run_command(const struct messages *messages, const struct agent_comma
 		if (root < 0 || fchdir(root) < 0 || chroot(".") < 0)
 			return -errno;
 	}
-	if (chdir("/root") < 0 && chdir("/") < 0)
-		return -errno;
-
-	clearenv();
-	for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
-		putenv(variables[i]);
-	for (char **variable = command->environment; *variable; variable++)
-		putenv(*variable);
-	execvp(command->arguments[0], command->arguments);
-	return -errno;
+	return run_program(command);
 }
 
-/* The command with its pipes; 0 when it runs, or why it does not. */
+static int start_terminal(struct session *s, const struct messages *messages,
+			  const struct agent_command *command)
+{
+	const char *path = messages->other_root ? "1/root" : "self/root";
+	int root, r;
+
+	root = openat(messages->proc, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	r = root < 0 ? -errno
+		     : terminal_open(root, command->size, command->flags & AGENT_EXEC_UTF8,
+				     &s->terminal);
+	close_fd(&root);
+	if (r < 0) {
+		errno = -r;
+		warn("a terminal for a session: %m");
+		return -ENOTTY;
+	}
+	s->on_terminal = true;
+	for (int i = AGENT_STDIN; i <= AGENT_STDOUT; i++) {
+		s->streams[i].fd = fcntl(s->terminal.master, F_DUPFD_CLOEXEC, 3);
+		if (s->streams[i].fd < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+/* The pipes of the command: ours go into the streams, its own to @ends. */
+static int start_pipes(struct session *s, int ends[AGENT_STREAMS])
+{
+	for (int i = 0; i < AGENT_STREAMS; i++) {
+		int ours = i == AGENT_STDIN ? 1 : 0, fds[2];
+
+		if (pipe2(fds, O_CLOEXEC) < 0)
+			return -errno;
+		ends[i] = fds[!ours];
+		s->streams[i].fd = fds[ours];
+		if (fcntl(fds[ours], F_SETFL, O_NONBLOCK) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+/* The command with its pipes or its terminal; 0 when it runs, or why it does not. */
 static int start_command(struct session *s, const struct messages *messages,
 			 const struct agent_command *command)
 {
-	int pipes[AGENT_STREAMS][2], report[2], r = 0;
+	int ends[AGENT_STREAMS] = { -1, -1, -1 }, report[2], r;
 	pid_t parent = getpid();
 	ssize_t length;
 
-	for (int i = 0; i < AGENT_STREAMS; i++)
-		if (pipe2(pipes[i], O_CLOEXEC) < 0)
-			return -errno;
+	r = command->flags & AGENT_EXEC_TERMINAL ? start_terminal(s, messages, command)
+						 : start_pipes(s, ends);
+	if (r < 0)
+		return r;
 	if (pipe2(report, O_CLOEXEC) < 0)
 		return -errno;
 	s->command = fork();
@@ -174,20 +269,15 @@ static int start_command(struct session *s, const struct messages *messages,
 		return -errno;
 	if (s->command == 0) {
 		/* No pipe is 0..2: the session keeps those open, see become_session(). */
-		for (int i = 0; i < AGENT_STREAMS; i++)
-			dup2(pipes[i][i == AGENT_STDIN ? 0 : 1], i);
-		r = run_command(messages, command, parent);
+		for (int i = 0; i < AGENT_STREAMS && !s->on_terminal; i++)
+			dup2(ends[i], i);
+		r = run_command(s, messages, command, parent);
 		(void)!write(report[1], &r, sizeof(r));
 		_exit(127);
 	}
 	close(report[1]);
-	for (int i = 0; i < AGENT_STREAMS; i++) {
-		int ours = i == AGENT_STDIN ? 1 : 0;
-
-		close(pipes[i][!ours]);
-		s->streams[i].fd = pipes[i][ours];
-		fcntl(s->streams[i].fd, F_SETFL, O_NONBLOCK);
-	}
+	for (int i = 0; i < AGENT_STREAMS; i++)
+		close_fd(&ends[i]);
 	do
 		length = read(report[0], &r, sizeof(r));
 	while (length < 0 && errno == EINTR);
@@ -196,6 +286,14 @@ static int start_command(struct session *s, const struct messages *messages,
 		return r;
 	s->command_fd = (int)syscall(SYS_pidfd_open, s->command, 0);
 	return s->command_fd < 0 ? -errno : 0;
+}
+
+/* Nobody is at our end of the pipes or of the terminal any more. */
+static void hang_up(struct session *s)
+{
+	for (int i = 0; i < AGENT_STREAMS; i++)
+		close_fd(&s->streams[i].fd);
+	terminal_close(&s->terminal);
 }
 
 static void take_data(struct session *s, const struct agent_message *message)
@@ -217,6 +315,7 @@ static void take_data(struct session *s, const struct agent_message *message)
 	}
 	memcpy(s->input + s->n_input, message->data, message->length);
 	s->n_input += message->length;
+	s->last_input = message->data[message->length - 1];
 	input->window += (uint32_t)message->length + AGENT_MESSAGE_COST;
 }
 
@@ -230,12 +329,44 @@ static void take_credit(struct session *s, const struct agent_message *message)
 		output->window += message->number;
 }
 
+static void end_input(struct session *s)
+{
+	bool in_line = s->last_input && s->last_input != '\n' && s->last_input != '\r';
+
+	/* A terminal can't be closed for reading alone. There is room: data costs more than its bytes. */
+	if (s->on_terminal && !s->input_ended && s->streams[AGENT_STDIN].fd >= 0) {
+		s->n_input -= s->input_done;
+		memmove(s->input, s->input + s->input_done, s->n_input);
+		s->input_done = 0;
+		s->n_input += terminal_end_of_file(&s->terminal, in_line, s->input + s->n_input);
+	}
+	s->input_ended = true;
+}
+
 static void take_close(struct session *s, const struct agent_message *message)
 {
 	if (message->stream == AGENT_STDIN)
-		s->input_ended = true;
+		end_input(s);
+	else if (s->on_terminal && message->stream == AGENT_STDOUT)
+		hang_up(s);
 	else
 		close_fd(&s->streams[message->stream].fd);
+}
+
+static void take_signal(struct session *s, uint32_t number)
+{
+	if (!agent_signal_is_valid(number))
+		s->failed = -EBADMSG;
+	else if (!s->ended)
+		kill(-s->command, (int)number);
+}
+
+static void take_size(struct session *s, uint32_t size)
+{
+	if (!s->on_terminal)
+		s->failed = -EBADMSG;
+	else
+		terminal_resize(&s->terminal, size);
 }
 
 static void take_message(struct session *s)
@@ -274,10 +405,10 @@ static void take_message(struct session *s)
 		take_close(s, &message);
 		break;
 	case AGENT_SIGNAL:
-		if (!agent_signal_is_valid(message.number))
-			s->failed = -EBADMSG;
-		else if (!s->ended)
-			kill(-s->command, (int)message.number);
+		take_signal(s, message.number);
+		break;
+	case AGENT_WINSIZE:
+		take_size(s, message.number);
 		break;
 	case AGENT_HOLD: /* is kept; ends with us */
 		break;
@@ -304,6 +435,9 @@ static void write_input(struct session *s, short revents)
 	s->input_done += (size_t)n;
 	if (s->input_done == s->n_input)
 		s->input_done = s->n_input = 0;
+	/* Who sends no more needs none. */
+	if (s->input_ended)
+		return;
 	/* A message for every quarter, not for every write. */
 	n = (ssize_t)(input->window - (s->n_input - s->input_done));
 	if (!s->n_input || n >= AGENT_WINDOW / 4) {
@@ -359,6 +493,11 @@ static void reap(struct session *s)
 		return;
 	s->ended = true;
 	close_fd(&s->command_fd);
+	/* What it said last on a terminal is still to be read; who is left there hears nothing any more. */
+	if (s->on_terminal) {
+		close_fd(&s->streams[AGENT_STDIN].fd);
+		close_fd(&s->terminal.slave);
+	}
 }
 
 static void run(struct session *s)
@@ -386,8 +525,7 @@ static void run(struct session *s)
 		}
 		if (s->failed) {
 			/* The caller takes nothing any more, so the command must not wait for that. */
-			for (int i = 0; i < AGENT_STREAMS; i++)
-				close_fd(&s->streams[i].fd);
+			hang_up(s);
 			fds[MESSAGES].fd = fds[GONE].fd = -1;
 			for (int i = 0; i < AGENT_STREAMS; i++)
 				fds[i].fd = -1;
@@ -453,6 +591,7 @@ void session_run(const struct messages *messages, const struct agent_message *ex
 
 	become_session(messages);
 	s->caller = *caller;
+	s->terminal = (struct terminal){ -1, -1 };
 	for (int i = 0; i < AGENT_STREAMS; i++)
 		s->streams[i] =
 			(struct stream){ .fd = -1, .window = i == AGENT_STDIN ? 0 : AGENT_WINDOW };

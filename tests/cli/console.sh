@@ -78,29 +78,6 @@ is 'log -f: ends when its reader does' "${PIPESTATUS[0]}" 0
 popcornctl events | true
 is 'events: ends when its reader does' "${PIPESTATUS[0]}" 0
 
-# terminal COMMAND…: on a terminal, joined to the descriptors of the coprocess "terminal".
-terminal() {
-	coproc terminal { exec script -qefc "$*; echo status \$?; stty -a | grep -o ' -*icanon\| -*echo '" \
-		"$work/typescript" 2>&1; }
-	exec {to}>&"${terminal[1]}" {from}<&"${terminal[0]}"
-	terminal_pid=$terminal_PID
-}
-# expect TEXT: reads until it comes.
-expect() {
-	local c
-
-	while [[ $seen != *"$1"* ]] && IFS= read -r -d '' -n 1 -t 20 c <&"$from"; do
-		seen+=$c
-	done
-	[[ $seen == *"$1"* ]]
-}
-# The rest, to the end.
-expect_end() {
-	seen+=$(cat <&"$from")
-	exec {to}>&- {from}<&-
-	wait "$terminal_pid" 2>/dev/null
-}
-
 seen=''
 terminal popcornctl console db0
 expect 'login: '

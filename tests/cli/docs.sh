@@ -68,13 +68,15 @@ complete_line() {
 		printf '%s\n' "${COMPREPLY[@]}"
 	) | words
 }
-is 'completion: verbs' "$(complete_line s)" 'show stats status stop'
+is 'completion: verbs' "$(complete_line s)" 'shell show stats status stop'
 is 'completion: after an option' "$(complete_line -H host k)" 'kill'
 is 'completion: kernels' "$(complete_line status '')" 'db0 old web.1'
 is 'completion: stop: those that run' "$(complete_line stop '')" 'db0 web.1'
 is 'completion: exec: those that run' "$(complete_line exec '')" 'db0 web.1'
 is 'completion: exec: after options' "$(complete_line exec --quiet d)" 'db0'
 is 'completion: exec: the command is not ours' "$(complete_line exec db0 --)" ''
+is 'completion: shell: options' "$(complete_line shell --t)" '--tty'
+is 'completion: shell: those that run' "$(complete_line shell -t '')" 'db0 web.1'
 is 'completion: ping: options' "$(complete_line ping --s)" '--size'
 is 'completion: release: those that ended' "$(complete_line release '')" 'old'
 is 'completion: options' "$(complete_line boot --re)" '--restart'

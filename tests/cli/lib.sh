@@ -12,6 +12,8 @@ tap_n=0
 bus_pid='' daemon_pid=''
 unset NO_COLOR POPCORN_HOST
 export LC_ALL=C.UTF-8 TZ=UTC
+# shellcheck source=tests/scenarios/terminal.bash
+. "$source_root/tests/scenarios/terminal.bash"
 # The command as a user calls it; completion calls it by this name too.
 mkdir "$work/bin"
 ln -s "$POPCORNCTL" "$work/bin/popcornctl"
@@ -104,3 +106,54 @@ daemon_stop() {
 	exec {daemon_out}<&-
 	daemon_pid=''
 }
+
+# Messages that only pretend; kernels have nobody yet who answers.
+messages_start() {
+	mkdir "$work/msg" "$work/agent"
+	export POPCORN_FAKE_MSG=$work/msg
+}
+# The agent of kernel 1, which is db0: what it runs it runs here.
+agent_start() {
+	local line
+
+	exec {agent_out}< <(POPCORN_FAKE_KERNEL=1 exec "$FAKE_AGENT" "$work/agent" 2>"$work/agent.err")
+	agent_pid=$!
+	read -r line <&"$agent_out"
+	is 'the agent is there' "$line" ready
+	# Whatever happens, it is not left.
+	trap 'kill $agent_pid 2>/dev/null; finish' EXIT
+}
+# left PATTERN: nothing like that is left; it may need a moment.
+left() {
+	local i
+
+	for ((i = 0; i < 100; i++)); do
+		pgrep -f "$1" >/dev/null || return 0
+		sleep 0.1
+	done
+	pgrep -af "$1"
+	return 1
+}
+# The agent has no session; it may need a moment.
+no_sessions() {
+	local i
+
+	for ((i = 0; i < 100; i++)); do
+		pgrep -P "$agent_pid" >/dev/null || return 0
+		sleep 0.1
+	done
+	pgrep -P "$agent_pid" -a
+	return 1
+}
+# begun PATTERN
+begun() {
+	local i
+
+	for ((i = 0; i < 100; i++)); do
+		! pgrep -f "$1" >/dev/null || return 0
+		sleep 0.05
+	done
+	return 1
+}
+# Unlike whatever else runs here.
+n=$((1000000 + $$))

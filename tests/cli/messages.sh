@@ -21,8 +21,7 @@ for verb in stats top; do
 	is "no device: $verb" $code 1
 done
 
-mkdir "$work/msg" "$work/agent"
-export POPCORN_FAKE_MSG=$work/msg
+messages_start
 run popcornctl exec db0 true
 is 'no agent: exit code' $code 125
 is 'no agent: said' "$err" 'popcornctl: exec db0: no popcorn-agent answers there (Failed)'
@@ -34,12 +33,7 @@ is 'a kernel that has ended: exit code' $code 125
 is 'a kernel that has ended: said' "$err" \
 	'popcornctl: exec old: the kernel is crashed, and only one that is running answers (WrongState)'
 
-exec {agent_out}< <(POPCORN_FAKE_KERNEL=1 exec "$FAKE_AGENT" "$work/agent" 2>"$work/agent.err")
-agent_pid=$!
-read -r line <&"$agent_out"
-is 'the agent is there' "$line" ready
-# Whatever happens, it is not left.
-trap 'kill $agent_pid 2>/dev/null; finish' EXIT
+agent_start
 
 # ping, stats
 run popcornctl ping db0 -c 3 -i 1ms
@@ -95,7 +89,7 @@ is 'exec: not to be run: exit code' $code 126
 is 'exec: not to be run: said' "$err" "popcornctl: exec db0: db0 can't run '/etc/passwd': Permission denied"
 SECRET=1 TERM=vt100 run popcornctl exec db0 env
 is 'exec: environment' "$(sed 's/=.*//' <<<"$out" | sort | paste -sd' ')" \
-	"$(printf '%s\n' HOME LC_ALL LOGNAME PATH SHELL TERM TZ USER ${LANG+LANG} ${LC_CTYPE+LC_CTYPE} | sort | paste -sd' ')"
+	"$(printf '%s\n' HOME LC_ALL LOGNAME PATH SHELL TERM TZ USER ${COLORTERM+COLORTERM} ${LANG+LANG} ${LC_CTYPE+LC_CTYPE} | sort | paste -sd' ')"
 head -c 3000000 /dev/urandom >"$work/large"
 popcornctl exec db0 cat <"$work/large" >"$work/copy"
 ok 'exec: 3 MB there and back' cmp "$work/large" "$work/copy"
@@ -130,30 +124,6 @@ is 'exec --json' "$(jq -c '[.name, .command[0], .status, .signal, .stdout, .stde
 run popcornctl exec --json db0 yes
 is 'exec --json: no more than it collects' "$(jq -c '[.signal, .truncated, (.stdout | length) > 16000000]' "$work/out")" '[13,true,true]'
 
-# left PATTERN: nothing like that is left; it may need a moment.
-left() {
-	local i
-
-	for ((i = 0; i < 100; i++)); do
-		pgrep -f "$1" >/dev/null || return 0
-		sleep 0.1
-	done
-	pgrep -af "$1"
-	return 1
-}
-# begun PATTERN
-begun() {
-	local i
-
-	for ((i = 0; i < 100; i++)); do
-		! pgrep -f "$1" >/dev/null || return 0
-		sleep 0.05
-	done
-	return 1
-}
-# Unlike whatever else runs here.
-n=$((1000000 + $$))
-
 # exec: signals and ends
 for signal in INT TERM HUP USR1; do
 	: >"$work/out"
@@ -186,7 +156,7 @@ begun "^sleep $n"
 kill -KILL $exec_pid $other_pid
 wait $exec_pid $other_pid 2>/dev/null
 ok 'exec: killed caller: nothing is left' left "^sleep $n"
-ok 'exec: killed caller: no session is left' left '^popcorn-session'
+ok 'exec: killed caller: no session is left' no_sessions
 run popcornctl exec db0 sh -c "sleep $n & echo done"
 is 'exec: does not wait for what was left' "$code$out" 0done
 ok 'exec: what was left in its group is ended' left "^sleep $n"
@@ -236,7 +206,7 @@ is 'top --json: a line each time' "$(jq -c length "$work/out" | tr '\n' ' ')" '4
 popcornctl exec db0 sleep $n 2>"$work/err" &
 exec_pid=$!
 begun "^sleep $n"
-pkill -KILL -f "^popcorn-session" || pkill -KILL -P $agent_pid
+pkill -KILL -P $agent_pid
 wait $exec_pid
 is 'exec: the session was killed: exit code' $? 125
 like 'exec: the session was killed: said' "$(cat "$work/err")" 'the session ended before the command did; db0 is running'

@@ -19,8 +19,9 @@ static void check_exec(const struct agent_message *message, const uint8_t *data,
 	CHECK(r == 0 || r == -EBADMSG);
 	if (r < 0)
 		return;
-	CHECK(command.arguments[0] && *command.arguments[0]);
-	r = agent_build_exec(command.arguments, command.environment, again);
+	CHECK(command.arguments[0] ? *command.arguments[0] != '\0'
+				   : (command.flags & AGENT_EXEC_LOGIN) != 0);
+	r = agent_build_exec(&command, again);
 	CHECK(r == (int)size && memcmp(again, data, size) == 0);
 	agent_command_done(&command);
 	CHECK(!command.memory);

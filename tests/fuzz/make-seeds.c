@@ -163,8 +163,14 @@ static void vmlinux(void)
 
 static void agent(void)
 {
-	static char *const arguments[] = { "sh", "-c", "echo hello", NULL };
-	static char *const environment[] = { "TERM=vt220", "LANG=C.UTF-8", NULL };
+	static char *arguments[] = { "sh", "-c", "echo hello", NULL };
+	static char *environment[] = { "TERM=vt220", "LANG=C.UTF-8", NULL };
+	static char *none[] = { NULL };
+	const struct agent_command command = { .arguments = arguments, .environment = environment };
+	const struct agent_command login = { .arguments = none,
+					     .environment = environment,
+					     .flags = AGENT_EXEC_FLAGS,
+					     .size = agent_size(24, 80) };
 	struct agent_header header;
 	struct agent_number number;
 	uint8_t exec[AGENT_EXEC_MAX];
@@ -177,7 +183,8 @@ static void agent(void)
 	};
 	struct agent_hello hello = { .header = agent_header(AGENT_HELLO, 0), .release = "1.0" };
 
-	save("fuzz_agent", "exec", exec, (size_t)agent_build_exec(arguments, environment, exec));
+	save("fuzz_agent", "exec", exec, (size_t)agent_build_exec(&command, exec));
+	save("fuzz_agent", "login", exec, (size_t)agent_build_exec(&login, exec));
 	save("fuzz_agent", "top", &answer, sizeof(answer));
 	save("fuzz_agent", "hello", &hello, sizeof(hello));
 	header = agent_header(AGENT_CLOSE, AGENT_STDOUT);
@@ -186,6 +193,8 @@ static void agent(void)
 	save("fuzz_agent", "credit", &number, sizeof(number));
 	number = agent_number(AGENT_SIGNAL, 0, 15);
 	save("fuzz_agent", "signal", &number, sizeof(number));
+	number = agent_number(AGENT_WINSIZE, 0, agent_size(50, 132));
+	save("fuzz_agent", "winsize", &number, sizeof(number));
 }
 
 int main(int argc, char *argv[])

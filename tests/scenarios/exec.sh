@@ -12,31 +12,6 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/kernels.bash"
 
-# rooted_initrd: its init goes to another root, as that of a distribution does; its path.
-rooted_initrd() {
-	local tree=/run/rooted
-
-	mkdir -p "$tree/bin"
-	cp /bin/busybox "$tree/bin/"
-	cat >"$tree/init" <<'INIT'
-#!/bin/busybox sh
-/bin/busybox mkdir -p /proc /new
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t tmpfs tmpfs /new
-/bin/busybox mkdir -p /new/bin /new/proc /new/dev /new/root
-/bin/busybox cp /bin/busybox /new/bin/
-/bin/busybox --install -s /new/bin
-echo 'the other root' >/new/marker
-/bin/busybox mount -t proc proc /new/proc
-/bin/busybox mount -t devtmpfs devtmpfs /new/dev
-/bin/busybox umount /proc
-exec /bin/busybox switch_root /new /bin/sh -c 'while :; do sleep 1000; done'
-INIT
-	chmod 755 "$tree/init"
-	(cd "$tree" && find . | busybox cpio -o -H newc) >"$tree.cpio" 2>/dev/null
-	echo "$tree.cpio"
-}
-
 # status_is STATUS COMMAND…
 status_is() {
 	local code=0

@@ -25,6 +25,9 @@ ok 'its command line is from the file' sh -c 'popcornctl show db0 -p CommandLine
 is 'CPUs from the file' "$(ask db0 'grep -c ^processor /proc/cpuinfo')" 2
 ok 'its console is in the journal' sh -c 'journalctl -u popcorn@db0 | grep "Linux version"'
 ok 'machinectl lists it' sh -c 'machinectl list --no-legend | grep -w db0'
+# systemd 252 opens shells in containers alone: it must say so, and never open one of the primary.
+fails_with 'Operation not supported' machinectl shell db0 /bin/true
+fails_with 'Operation not supported' machinectl login db0
 is 'its unit is in the slice' "$(systemctl show popcorn@db0 -p Slice --value)" popcorn.slice
 score=$(systemd-analyze security popcornd.service --no-pager | grep -o 'Overall exposure.*: [0-9.]*' | grep -o '[0-9.]*$')
 say "exposure of popcornd.service: $score"

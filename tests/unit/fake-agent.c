@@ -37,6 +37,10 @@ int main(int argc, char *argv[])
 
 	if (argc != 2)
 		return 2;
+	/* Before there is a thread of an endpoint, that would get it. */
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
 	/* The "device". */
 	snprintf(path, sizeof(path), "%s/popcorn-msg", argv[1]);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -49,9 +53,6 @@ int main(int argc, char *argv[])
 		return 1;
 	}
 	close(fd);
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &set, NULL);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	puts("ready");
 	fflush(stdout);

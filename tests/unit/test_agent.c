@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "login.h"
 #include "protocol.h"
 #include "run.h"
 #include "top.h"
@@ -33,7 +34,8 @@ START_TEST(lengths)
 	for (int type = 0; type <= AGENT_TYPES; type++) {
 		struct agent_header header = agent_header(type, 0);
 		bool number = type == AGENT_STARTED || type == AGENT_FAILED ||
-			      type == AGENT_EXITED || type == AGENT_CREDIT || type == AGENT_SIGNAL;
+			      type == AGENT_EXITED || type == AGENT_CREDIT ||
+			      type == AGENT_SIGNAL || type == AGENT_WINSIZE;
 		size_t exact = number ? sizeof(struct agent_number) : sizeof(header);
 
 		memset(buf, 0, sizeof(buf));
@@ -108,14 +110,14 @@ END_TEST
 
 START_TEST(commands)
 {
-	char *const arguments[] = { "sh", "-c", "", "a b\n\xff", NULL };
-	char *const environment[] = { "TERM=vt220", "EMPTY=", NULL };
-	char *const none[] = { NULL };
-	struct agent_command command;
+	char *arguments[] = { "sh", "-c", "", "a b\n\xff", NULL };
+	char *environment[] = { "TERM=vt220", "EMPTY=", NULL };
+	char *none[] = { NULL };
+	struct agent_command command = { .arguments = arguments, .environment = environment };
 	struct agent_message message;
 	int length;
 
-	length = agent_build_exec(arguments, environment, buf);
+	length = agent_build_exec(&command, buf);
 	ck_assert_int_gt(length, 0);
 	ck_assert_int_eq(agent_parse(buf, (size_t)length, &message), 0);
 	ck_assert_int_eq(agent_parse_exec(&message, &command), 0);
@@ -125,22 +127,41 @@ START_TEST(commands)
 	for (int i = 0; i < 2; i++)
 		ck_assert_str_eq(command.environment[i], environment[i]);
 	ck_assert_ptr_null(command.environment[2]);
+	ck_assert_uint_eq(command.flags, 0);
 	agent_command_done(&command);
 
-	length = agent_build_exec(arguments, none, buf);
+	command = (struct agent_command){ .arguments = arguments, .environment = none };
+	length = agent_build_exec(&command, buf);
 	ck_assert_int_eq(agent_parse(buf, (size_t)length, &message), 0);
 	ck_assert_int_eq(agent_parse_exec(&message, &command), 0);
 	ck_assert_ptr_null(command.environment[0]);
 	agent_command_done(&command);
+
+	/* A login: nothing but how the terminal is. */
+	command = (struct agent_command){ .arguments = none,
+					  .environment = none,
+					  .flags = AGENT_EXEC_FLAGS,
+					  .size = agent_size(24, 80) };
+	length = agent_build_exec(&command, buf);
+	ck_assert_int_eq(length, sizeof(struct agent_exec));
+	ck_assert_int_eq(agent_parse(buf, (size_t)length, &message), 0);
+	ck_assert_int_eq(agent_parse_exec(&message, &command), 0);
+	ck_assert_ptr_null(command.arguments[0]);
+	ck_assert_ptr_null(command.environment[0]);
+	ck_assert_uint_eq(command.flags, AGENT_EXEC_FLAGS);
+	ck_assert_uint_eq(command.size, 24 << 16 | 80);
+	agent_command_done(&command);
 }
 END_TEST
 
-/* An EXEC with these counts and this text. */
-static int parse_exec(uint32_t arguments, uint32_t environment, const char *text, size_t length)
+static int parse_exec_flags(uint32_t flags, uint32_t size, uint32_t arguments, uint32_t environment,
+			    const char *text, size_t length)
 {
 	const struct agent_exec exec = { .header = agent_header(AGENT_EXEC, 0),
 					 .arguments = arguments,
-					 .environment = environment };
+					 .environment = environment,
+					 .flags = flags,
+					 .size = size };
 	struct agent_command command;
 	struct agent_message message;
 	uint8_t *copy = malloc(sizeof(exec) + length);
@@ -154,6 +175,12 @@ static int parse_exec(uint32_t arguments, uint32_t environment, const char *text
 		agent_command_done(&command);
 	free(copy);
 	return r;
+}
+
+/* An EXEC with these counts and this text. */
+static int parse_exec(uint32_t arguments, uint32_t environment, const char *text, size_t length)
+{
+	return parse_exec_flags(0, 0, arguments, environment, text, length);
 }
 
 START_TEST(bad_commands)
@@ -175,25 +202,84 @@ START_TEST(bad_commands)
 }
 END_TEST
 
+START_TEST(exec_flags)
+{
+	const uint32_t terminal = AGENT_EXEC_TERMINAL, login = AGENT_EXEC_LOGIN;
+
+	ck_assert_int_eq(parse_exec_flags(terminal, 1, 1, 0, "ls", 3), 0);
+	ck_assert_int_eq(parse_exec_flags(terminal | AGENT_EXEC_UTF8, 0, 1, 0, "ls", 3), 0);
+	ck_assert_int_eq(parse_exec_flags(login, 0, 1, 1, "ls\0A=b", 7), 0);
+	ck_assert_int_eq(parse_exec_flags(login, 0, 0, 1, "A=b", 4), 0);
+	ck_assert_int_eq(parse_exec_flags(login, 0, 0, 0, "", 0), 0);
+	/* A terminal's, without one. */
+	ck_assert_int_eq(parse_exec_flags(0, 1, 1, 0, "ls", 3), -EBADMSG);
+	ck_assert_int_eq(parse_exec_flags(AGENT_EXEC_UTF8, 0, 1, 0, "ls", 3), -EBADMSG);
+	/* Two lines for the shell; something behind nothing. */
+	ck_assert_int_eq(parse_exec_flags(login, 0, 2, 0, "ls\0-l", 6), -EBADMSG);
+	ck_assert_int_eq(parse_exec_flags(login, 0, 0, 0, "", 1), -EBADMSG);
+	ck_assert_int_eq(parse_exec_flags(terminal, 0, 0, 0, "", 0), -EBADMSG);
+	for (uint32_t flag = AGENT_EXEC_FLAGS + 1; flag; flag <<= 1)
+		ck_assert_int_eq(parse_exec_flags(flag, 0, 1, 0, "ls", 3), -EBADMSG);
+}
+END_TEST
+
+static void check_login(const char *passwd, const char *name, const char *home, const char *shell)
+{
+	FILE *f = fmemopen((char *)passwd, strlen(passwd), "r");
+	struct login login;
+
+	ck_assert_ptr_nonnull(f);
+	login_read(f, &login);
+	fclose(f);
+	ck_assert_str_eq(login.name, name);
+	ck_assert_str_eq(login.home, home);
+	ck_assert_str_eq(login.shell, shell);
+}
+
+START_TEST(logins)
+{
+	static char text[1000];
+	struct login login;
+
+	login_read(NULL, &login);
+	ck_assert_str_eq(login.shell, "/bin/sh");
+	check_login("\n", "root", "/root", "/bin/sh");
+	check_login("root:x:0:0:root:/root:/bin/bash\n", "root", "/root", "/bin/bash");
+	check_login("daemon:x:1:1::/:/x\ntoor:x:0:0::/r:/bin/zsh\nroot:x:0:0::/root:/bin/ash\n",
+		    "toor", "/r", "/bin/zsh");
+	/* The last line, without an end. */
+	check_login("root:x:0:0:root:/root:/bin/ash", "root", "/root", "/bin/ash");
+	check_login("root:x:0:0:root::\n", "root", "/root", "/bin/sh");
+	check_login("root:x:0:0:root:here:bin/sh\n", "root", "/root", "/bin/sh");
+	check_login("root:x:0:0\nroot:x:00:0:::\n:::\n", "root", "/root", "/bin/sh");
+	/* Too long to be true. */
+	snprintf(text, sizeof(text), "%0100d:x:0:0::/%0300d:/%0300d\n", 1, 2, 3);
+	check_login(text, "root", "/root", "/bin/sh");
+}
+END_TEST
+
 START_TEST(long_commands)
 {
 	static char word[AGENT_EXEC_MAX];
 	static char *many[AGENT_ARGUMENTS_MAX + 2];
-	char *const none[] = { NULL };
+	char *none[] = { NULL };
 	char *arguments[] = { word, NULL };
+	struct agent_command command = { .arguments = arguments, .environment = none };
 
 	memset(word, 'x', sizeof(word) - 1);
-	ck_assert_int_eq(agent_build_exec(arguments, none, buf), -E2BIG);
+	ck_assert_int_eq(agent_build_exec(&command, buf), -E2BIG);
 	word[AGENT_EXEC_MAX - sizeof(struct agent_exec) - 1] = '\0';
-	ck_assert_int_eq(agent_build_exec(arguments, none, buf), AGENT_EXEC_MAX);
+	ck_assert_int_eq(agent_build_exec(&command, buf), AGENT_EXEC_MAX);
 	for (size_t i = 0; i < AGENT_ARGUMENTS_MAX; i++)
 		many[i] = "x";
-	ck_assert_int_gt(agent_build_exec(many, none, buf), 0);
+	command.arguments = many;
+	ck_assert_int_gt(agent_build_exec(&command, buf), 0);
 	many[AGENT_ARGUMENTS_MAX] = "x";
-	ck_assert_int_eq(agent_build_exec(many, none, buf), -E2BIG);
+	ck_assert_int_eq(agent_build_exec(&command, buf), -E2BIG);
 	arguments[0] = "x";
 	many[AGENT_ENVIRONMENT_MAX + 1] = NULL;
-	ck_assert_int_eq(agent_build_exec(arguments, many, buf), -E2BIG);
+	command = (struct agent_command){ .arguments = arguments, .environment = many };
+	ck_assert_int_eq(agent_build_exec(&command, buf), -E2BIG);
 }
 END_TEST
 
@@ -320,6 +406,8 @@ int main(void)
 	tcase_add_test(tcase, signals);
 	tcase_add_test(tcase, commands);
 	tcase_add_test(tcase, bad_commands);
+	tcase_add_test(tcase, exec_flags);
+	tcase_add_test(tcase, logins);
 	tcase_add_test(tcase, long_commands);
 	tcase_add_test(tcase, replies);
 	tcase_add_test(tcase, reads_proc);

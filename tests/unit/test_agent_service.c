@@ -109,17 +109,25 @@ static void is_alive(void)
 	ck_assert_uint_eq(hello.sessions_max, AGENT_SESSIONS_MAX);
 }
 
-static pid_t start(char *const arguments[])
+static pid_t start_as(char *arguments[], uint32_t flags)
 {
-	char *const none[] = { NULL };
+	char *none[] = { NULL };
+	const struct agent_command command = { .arguments = arguments,
+					       .environment = none,
+					       .flags = flags };
 	struct agent_message message;
-	int length = agent_build_exec(arguments, none, buf);
+	int length = agent_build_exec(&command, buf);
 
 	ck_assert_int_gt(length, 0);
 	send_to(&agent, buf, (size_t)length);
 	message = next_message();
 	ck_assert_int_eq(message.type, AGENT_STARTED);
 	return (pid_t)message.number;
+}
+
+static pid_t start(char *arguments[])
+{
+	return start_as(arguments, 0);
 }
 
 static void is_gone(pid_t pid)
@@ -163,8 +171,9 @@ END_TEST
 START_TEST(not_root)
 {
 	static const enum agent_type types[] = { AGENT_HELLO, AGENT_TOP, AGENT_SHUTDOWN };
-	char *const arguments[] = { "true", NULL };
-	char *const none[] = { NULL };
+	char *arguments[] = { "true", NULL };
+	char *none[] = { NULL };
+	const struct agent_command command = { .arguments = arguments, .environment = none };
 	struct agent_message message;
 	ssize_t length;
 	int n;
@@ -172,7 +181,7 @@ START_TEST(not_root)
 	setenv("POPCORN_FAKE_UID", "1000", 1);
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
 		ck_assert_int_eq(request(types[i], buf, POPCORN_MSG_CALL_MAX, &length), -EACCES);
-	n = agent_build_exec(arguments, none, buf);
+	n = agent_build_exec(&command, buf);
 	send_to(&agent, buf, (size_t)n);
 	message = next_message();
 	ck_assert_int_eq(message.type, AGENT_FAILED);
@@ -214,11 +223,11 @@ START_TEST(nonsense)
 END_TEST
 
 static const char *const breaches[] = { "window", "credit",  "stdin credit", "signal",
-					"type",	  "version", "stdout" };
+					"type",	  "version", "stdout",	     "size" };
 
 START_TEST(breach)
 {
-	char *const arguments[] = { "sleep", "1000", NULL };
+	char *arguments[] = { "sleep", "1000", NULL };
 	pid_t pid = start(arguments);
 	struct agent_message message;
 	struct agent_header header = agent_header(AGENT_DATA, AGENT_STDIN);
@@ -257,6 +266,10 @@ START_TEST(breach)
 		number.header = agent_header(AGENT_DATA, AGENT_STDOUT);
 		send_to(&session, &number, sizeof(number));
 		break;
+	case 7: /* of a terminal that is not there */
+		number = agent_number(AGENT_WINSIZE, 0, agent_size(24, 80));
+		send_to(&session, &number, sizeof(number));
+		break;
 	}
 	do
 		message = next_message();
@@ -268,10 +281,103 @@ START_TEST(breach)
 }
 END_TEST
 
+/* Collects what a command on a terminal writes, and how it ends. */
+static uint32_t finish(char *text, size_t room)
+{
+	struct agent_message message;
+	size_t used = 0;
+
+	for (;;) {
+		message = next_message();
+		if (message.type == AGENT_EXITED)
+			break;
+		if (message.type != AGENT_DATA)
+			continue;
+		ck_assert_int_eq(message.stream, AGENT_STDOUT);
+		ck_assert_uint_lt(used + message.length, room);
+		memcpy(text + used, message.data, message.length);
+		used += message.length;
+	}
+	text[used] = '\0';
+	return message.number;
+}
+
+START_TEST(terminal)
+{
+	char *arguments[] = { "sh", "-c",
+			      "trap 'stty size; exit 3' WINCH; tty -s <&2 && echo ready; while :; "
+			      "do sleep 0.1; done",
+			      NULL };
+	const struct agent_number number = agent_number(AGENT_WINSIZE, 0, agent_size(50, 132));
+	const struct agent_number credit = agent_number(AGENT_CREDIT, AGENT_STDERR, 1);
+	struct agent_message message;
+	char text[256];
+	pid_t pid;
+
+	start_as(arguments, AGENT_EXEC_TERMINAL);
+	message = next_message();
+	ck_assert_int_eq(message.type, AGENT_DATA);
+	ck_assert_uint_eq(message.length, strlen("ready\r\n"));
+	send_to(&session, &number, sizeof(number));
+	ck_assert_uint_eq(finish(text, sizeof(text)), 3 << 8);
+	ck_assert_str_eq(text, "50 132\r\n");
+
+	/* It has one output. */
+	pid = start_as(arguments, AGENT_EXEC_TERMINAL);
+	send_to(&session, &credit, sizeof(credit));
+	do
+		message = next_message();
+	while (message.type == AGENT_DATA);
+	ck_assert_int_eq(message.type, AGENT_FAILED);
+	ck_assert_uint_eq(message.number, EBADMSG);
+	is_gone(pid);
+}
+END_TEST
+
+/* The end of what is typed, in a line and behind it. */
+START_TEST(terminal_input)
+{
+	static const struct {
+		const char *typed, *shown;
+	} inputs[] = { { "", "" }, { "a\n", "a\r\n" }, { "a\nb", "a\r\nb" } };
+	char *arguments[] = { "sh", "-c", "stty -echo; echo ready; cat", NULL };
+	const struct agent_header close = agent_header(AGENT_CLOSE, AGENT_STDIN);
+	struct {
+		struct agent_header header;
+		char text[8];
+	} data = { .header = agent_header(AGENT_DATA, AGENT_STDIN) };
+	char text[256];
+
+	start_as(arguments, AGENT_EXEC_TERMINAL);
+	ck_assert_int_eq(next_message().type, AGENT_DATA);
+	strcpy(data.text, inputs[_i].typed);
+	if (*data.text)
+		send_to(&session, &data, sizeof(data.header) + strlen(data.text));
+	send_to(&session, &close, sizeof(close));
+	ck_assert_uint_eq(finish(text, sizeof(text)), 0);
+	ck_assert_str_eq(text, inputs[_i].shown);
+}
+END_TEST
+
+/* Nobody reads what it writes: that is the end of a terminal. */
+START_TEST(hangup)
+{
+	char *arguments[] = { "sh", "-c",
+			      "trap 'exit 4' HUP; echo ready; while :; do sleep 0.1; done", NULL };
+	const struct agent_header close = agent_header(AGENT_CLOSE, AGENT_STDOUT);
+	char text[16];
+
+	start_as(arguments, AGENT_EXEC_TERMINAL);
+	ck_assert_int_eq(next_message().type, AGENT_DATA);
+	send_to(&session, &close, sizeof(close));
+	ck_assert_uint_eq(finish(text, sizeof(text)), 4 << 8);
+}
+END_TEST
+
 /* What others send to a session is nothing to it. */
 START_TEST(stranger)
 {
-	char *const arguments[] = { "cat", NULL };
+	char *arguments[] = { "cat", NULL };
 	struct agent_number number = agent_number(AGENT_SIGNAL, 0, SIGKILL);
 	struct agent_header header = agent_header(AGENT_CLOSE, AGENT_STDIN);
 	struct popcorn_endpoint *mine = endpoint;
@@ -306,7 +412,10 @@ int main(void)
 	tcase_add_test(tcase, shutdown_request);
 	tcase_add_test(tcase, not_root);
 	tcase_add_test(tcase, nonsense);
-	tcase_add_loop_test(tcase, breach, 0, 7);
+	tcase_add_loop_test(tcase, breach, 0, 8);
+	tcase_add_test(tcase, terminal);
+	tcase_add_loop_test(tcase, terminal_input, 0, 3);
+	tcase_add_test(tcase, hangup);
 	tcase_add_test(tcase, stranger);
 	suite_add_tcase(suite, tcase);
 	return run_suite(suite);
