@@ -69,7 +69,7 @@ wait_until 60 servers 2
 is 'mount' "$(last 'mkdir /d /r; mount -t virtiofs data /d && mount -t virtiofs ro /r; echo $?')" 0
 is 'what the primary wrote' "$(last 'sha256sum </d/random')" "$sum"
 is 'what the secondary wrote' \
-	"$(last 'head -c 4194304 /dev/urandom >/d/back; sync; sha256sum </d/back')" "$(sha256sum <$data/back)"
+	"$(last 'dd if=/dev/urandom of=/d/back bs=64k count=64 2>/dev/null; sha256sum </d/back')" "$(sha256sum <$data/back)"
 is '200 files' "$(last 'mkdir /d/many; for i in $(seq 200); do echo $i >/d/many/$i; done; ls /d/many | wc -l')" 200
 is 'the primary sees them' "$(cat $data/many/* | sort -n | tail -n 1; find $data/many -type f | wc -l)" $'200\n200'
 is 'for reading only: read' "$(last 'cat /r/file')" 'for reading'
@@ -84,7 +84,7 @@ is 'what is no real file system, mounted in it' "$(last 'ls /d/below | wc -l')" 
 mkdir -p $data/a/b $data/c
 is 'while folders move' "$(last 'for i in $(seq 100); do mv /d/a/b /d/c/b; cat /d/c/b/../../../elsewhere/secret 2>/dev/null; mv /d/c/b /d/a/b; done; echo moved')" moved
 pid=$(pgrep -xn virtiofsd)
-is 'root of a server' "$(ls /proc/"$pid"/root/ | sort | head -n 1)" "$(ls "$(pgrep -a virtiofsd >/dev/null && readlink -f $ro)" | head -n 1)"
+is 'root of a server' "$(ls /proc/"$pid"/root/)" file
 is 'rights of a server' "$(sed -n 's/^CapEff:\t//p' /proc/"$pid"/status)" 00000000880000db
 
 say '-- the server is killed under load'
@@ -122,7 +122,8 @@ say '-- a server that can not be started: all fails, nothing hangs'
 printf 'virtiofsd = "/bin/false";\n' >/etc/popcorn/popcornd.conf
 ok 'reload' systemctl reload popcornd
 ok 'boot' popcornctl boot half --cpus 1 --memory 256M --root initramfs --network none --share ro:$ro
-is 'mount fails' "$(last 'mkdir /r; mount -t virtiofs ro /r 2>/dev/null && echo mounted || echo failed')" failed
+# A mount of virtio-fs does not wait for its first answer.
+is 'what is mounted' "$(last 'mkdir /r; mount -t virtiofs ro /r 2>/dev/null; cat /r/file 2>/dev/null && echo works || echo fails')" fails
 ok 'stop' popcornctl stop half
 ok 'release' popcornctl release half
 wait_until 60 none_left
