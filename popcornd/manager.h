@@ -85,7 +85,7 @@ struct manager {
 	struct driver *driver;
 	struct resources *resources;
 	struct events *events;
-	struct talk *talk;	    /* NULL until a kernel's state has changed */
+	struct talk *talk; /* NULL until a kernel's state has changed */
 	struct network *network;
 	struct kernel_list kernels; /* oldest first */
 	struct job_list jobs;
