@@ -629,6 +629,21 @@ int network_settle(struct network *network, struct popcorn_error *error)
 	return r;
 }
 
+int network_restore_rules(struct network *network, struct popcorn_error *error)
+{
+	char why[WHY_MAX];
+	int r;
+
+	LOCK(network);
+	if (!network->n_ports)
+		return 0;
+	if (network->ops->set_rules(network->system, NETWORK_RULES_TEST("bridge"), why) == 0 &&
+	    network->ops->set_rules(network->system, NETWORK_RULES_TEST("inet"), why) == 0)
+		return 0;
+	r = make_rules(network, error);
+	return r < 0 ? r : 1;
+}
+
 void network_get_address(struct network *network, const char *kernel, char ret[ADDRESS_TEXT_MAX])
 {
 	const struct network_port *port;
