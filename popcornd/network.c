@@ -528,6 +528,16 @@ int network_attach(struct network *network, const char *kernel, uint32_t id, uns
 	}
 	port = find_port(network, kernel);
 	if (port && port->fd >= 0) {
+		struct network_link link;
+
+		r = network->ops->find_link(network->system, TAP_NAME(id), &link);
+		if (r < 0 && r != -ENODEV)
+			return failed(error, r, "can't look for the interface ", TAP_NAME(id));
+		/* Somebody may have removed it: what is open then is of no use any more. */
+		if (r < 0)
+			close(steal_fd(&port->fd));
+	}
+	if (port && port->fd >= 0) {
 		fd = fcntl(port->fd, F_DUPFD_CLOEXEC, 0);
 		if (fd < 0)
 			return failed(error, -errno, "can't pass on the interface ", TAP_NAME(id));

@@ -377,6 +377,11 @@ START_TEST(test_life)
 	ck_assert_ptr_nonnull(find("popcorn1"));
 	again = attach("a", 1, NETWORK_DEFAULT);
 	ck_assert_ptr_nonnull(find("popcorn1"));
+	/* Somebody removes it under its leader. */
+	close(again);
+	ck_assert_int_eq(fake_delete_link(NULL, "popcorn1"), 0);
+	again = attach("a", 1, NETWORK_DEFAULT);
+	ck_assert_str_eq(find("popcorn1")->master, "popcorn0");
 	detach("a");
 	ck_assert_ptr_null(find("popcorn1"));
 	ck_assert_ptr_null(strstr(fake.rules, "popcorn1"));
