@@ -656,6 +656,9 @@ int manager_new(const struct manager_options *options, struct manager **ret,
 	if (r < 0)
 		goto fail_errno;
 
+	/* Without it, as without root, there is no network either. */
+	if (network_watch_new(manager->event, manager->network, &manager->network_watch) < 0)
+		log_info("nobody watches the rules of the network between kernels");
 	r = record_load_all(manager);
 	if (r < 0) {
 		popcorn_error_set_errno(error, r, "can't read the records in %s/kernels",
@@ -712,6 +715,7 @@ struct manager *manager_free(struct manager *manager)
 		kernel_free(kernel);
 	events_free(manager->events);
 	talk_free(manager->talk);
+	network_watch_free(manager->network_watch);
 	network_free(manager->network);
 	resources_free(manager->resources);
 	driver_free(manager->driver);

@@ -87,7 +87,8 @@ struct manager {
 	struct events *events;
 	struct talk *talk; /* NULL until a kernel's state has changed */
 	struct network *network;
-	struct kernel_list kernels; /* oldest first */
+	struct network_watch *network_watch; /* NULL: nobody watches its rules */
+	struct kernel_list kernels;	     /* oldest first */
 	struct job_list jobs;
 	struct request_list requests;
 	unsigned n_jobs, n_requests;
@@ -241,3 +242,8 @@ int unit_start(struct job *job);
 void unit_stop(struct manager *manager, const char *unit, uint32_t job_id,
 	       void (*then)(struct manager *manager, uint32_t job_id));
 int unit_init(struct manager *manager);
+
+/* network-watch.c: rules that somebody throws away are made again. -EIO: no right to look. */
+struct network_watch;
+int network_watch_new(sd_event *event, struct network *network, struct network_watch **ret);
+struct network_watch *network_watch_free(struct network_watch *watch);

@@ -352,7 +352,7 @@ static void put_bridge_rules(FILE *f, const struct network_config *config,
 {
 	struct elements set = { f, 0 };
 
-	fputs("table bridge popcorn {\n", f);
+	fputs("table bridge " NETWORK_TABLE " {\n", f);
 	put_set(f, config, "taps", true, ports, n, 0);
 	put_set(f, config, "primary", true, ports, n, NETWORK_PRIMARY);
 	put_set(f, config, "kernels", true, ports, n, NETWORK_KERNELS);
@@ -418,7 +418,7 @@ static void put_routed_rules(FILE *f, const struct network_config *config,
 {
 	const char *bridge = config->bridge;
 
-	fputs("table inet popcorn {\n", f);
+	fputs("table inet " NETWORK_TABLE " {\n", f);
 	put_set(f, config, "known", false, ports, n, 0);
 	put_set(f, config, "primary", false, ports, n, NETWORK_PRIMARY);
 	put_set(f, config, "kernels", false, ports, n, NETWORK_KERNELS);
@@ -486,10 +486,10 @@ int network_rules(const struct network_config *config, const struct network_port
 	if (!f)
 		return -ENOMEM;
 	/* To delete one that is not there would fail: so each is made first. */
-	fputs("table bridge popcorn\n"
-	      "delete table bridge popcorn\n"
-	      "table inet popcorn\n"
-	      "delete table inet popcorn\n",
+	fputs("table bridge " NETWORK_TABLE "\n"
+	      "delete table bridge " NETWORK_TABLE "\n"
+	      "table inet " NETWORK_TABLE "\n"
+	      "delete table inet " NETWORK_TABLE "\n",
 	      f);
 	if (n) {
 		put_bridge_rules(f, config, ports, n);

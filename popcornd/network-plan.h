@@ -20,6 +20,8 @@
 /* "255.255.255.255/32" and the NUL */
 #define ADDRESS_TEXT_MAX 20
 #define MAC_SIZE 6
+/* Our tables of nftables, in the families bridge and inet. */
+#define NETWORK_TABLE "popcorn"
 
 /* With whom a kernel may speak, both ways. */
 enum {
@@ -89,6 +91,8 @@ uint32_t network_tap_id(const char *name);
 /* One transaction for nftables: our tables as they are to be. Without ports: no tables. */
 int network_rules(const struct network_config *config, const struct network_port *ports, size_t n,
 		  char **ret);
+/* What nftables takes if the table of this family is there, and changes nothing. */
+#define NETWORK_RULES_TEST(family) "list table " family " " NETWORK_TABLE "\n"
 /* /run/popcorn/hosts */
 int network_hosts(const struct network_config *config, const struct network_port *ports, size_t n,
 		  char **ret);

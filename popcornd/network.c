@@ -528,6 +528,16 @@ int network_attach(struct network *network, const char *kernel, uint32_t id, uns
 	}
 	port = find_port(network, kernel);
 	if (port && port->fd >= 0) {
+		struct network_link link;
+
+		r = network->ops->find_link(network->system, TAP_NAME(id), &link);
+		if (r < 0 && r != -ENODEV)
+			return failed(error, r, "can't look for the interface ", TAP_NAME(id));
+		/* Somebody may have removed it: what is open then is of no use any more. */
+		if (r < 0)
+			close(steal_fd(&port->fd));
+	}
+	if (port && port->fd >= 0) {
 		fd = fcntl(port->fd, F_DUPFD_CLOEXEC, 0);
 		if (fd < 0)
 			return failed(error, -errno, "can't pass on the interface ", TAP_NAME(id));
@@ -627,6 +637,21 @@ int network_settle(struct network *network, struct popcorn_error *error)
 			return failed(error, r, "can't connect to the bridge the interface ", tap);
 	}
 	return r;
+}
+
+int network_restore_rules(struct network *network, struct popcorn_error *error)
+{
+	char why[WHY_MAX];
+	int r;
+
+	LOCK(network);
+	if (!network->n_ports)
+		return 0;
+	if (network->ops->set_rules(network->system, NETWORK_RULES_TEST("bridge"), why) == 0 &&
+	    network->ops->set_rules(network->system, NETWORK_RULES_TEST("inet"), why) == 0)
+		return 0;
+	r = make_rules(network, error);
+	return r < 0 ? r : 1;
 }
 
 void network_get_address(struct network *network, const char *kernel, char ret[ADDRESS_TEXT_MAX])

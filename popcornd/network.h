@@ -78,6 +78,9 @@ int network_attach(struct network *network, const char *kernel, uint32_t id, uns
 /* Its end. One that has none is fine. An error says what could not be removed. */
 int network_detach(struct network *network, const char *kernel, struct popcorn_error *error);
 
+/* 1: rules that should have been there were not, and are again. 0: all was well. */
+int network_restore_rules(struct network *network, struct popcorn_error *error);
+
 /* Its address, or "". */
 void network_get_address(struct network *network, const char *kernel, char ret[ADDRESS_TEXT_MAX]);
 /* network_agent_lines() with the configuration that is used. */

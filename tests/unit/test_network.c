@@ -228,6 +228,9 @@ static int fake_open_tap(void *system, const char *name, const char *alias, unsi
 
 static int fake_set_rules(void *system, const char *text, char ret_why[128])
 {
+	if (strcmp(text, NETWORK_RULES_TEST("bridge")) == 0 ||
+	    strcmp(text, NETWORK_RULES_TEST("inet")) == 0)
+		return *fake.rules ? 0 : -EIO;
 	/* To take them away works. */
 	if (strstr(text, "chain") && fails()) {
 		strcpy(ret_why, "no such thing");
@@ -374,6 +377,11 @@ START_TEST(test_life)
 	ck_assert_ptr_nonnull(find("popcorn1"));
 	again = attach("a", 1, NETWORK_DEFAULT);
 	ck_assert_ptr_nonnull(find("popcorn1"));
+	/* Somebody removes it under its leader. */
+	close(again);
+	ck_assert_int_eq(fake_delete_link(NULL, "popcorn1"), 0);
+	again = attach("a", 1, NETWORK_DEFAULT);
+	ck_assert_str_eq(find("popcorn1")->master, "popcorn0");
 	detach("a");
 	ck_assert_ptr_null(find("popcorn1"));
 	ck_assert_ptr_null(strstr(fake.rules, "popcorn1"));
@@ -384,6 +392,26 @@ START_TEST(test_life)
 	is_untouched(0);
 	close(again);
 	close(b);
+}
+END_TEST
+
+START_TEST(test_lost_rules)
+{
+	_cleanup_free_ char *rules = NULL;
+	int fd;
+
+	make();
+	ck_assert_int_eq(network_restore_rules(network, &error), 0);
+	ck_assert_str_eq(fake.rules, "");
+	fd = attach("a", 1, NETWORK_DEFAULT);
+	close(fd);
+	ck_assert_int_eq(network_restore_rules(network, &error), 0);
+	rules = strdup(fake.rules);
+	*fake.rules = '\0';
+	ck_assert_int_eq(network_restore_rules(network, &error), 1);
+	ck_assert_str_eq(fake.rules, rules);
+	detach("a");
+	is_untouched(0);
 }
 END_TEST
 
@@ -901,6 +929,7 @@ int main(void)
 
 	tcase_add_checked_fixture(whole, setup, teardown);
 	tcase_add_test(whole, test_life);
+	tcase_add_test(whole, test_lost_rules);
 	tcase_add_test(whole, test_every_failure);
 	tcase_add_test(whole, test_crash);
 	tcase_add_test(whole, test_crash_anywhere);
