@@ -6,6 +6,7 @@
 #include <popcorn.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "agent/agent-config.h"
 #include "config-build.h"
@@ -428,7 +429,6 @@ int config_load(const char *path, struct config **ret, struct popcorn_error *err
 		.primary_memory = DEFAULT_PRIMARY_MEMORY,
 		.default_cmdline = strdup(""),
 		.default_memory = DEFAULT_MEMORY,
-		.default_root = strdup(DEFAULT_ROOT),
 		.boot_timeout_usec = DEFAULT_BOOT_TIMEOUT,
 		.stop_timeout_usec = DEFAULT_STOP_TIMEOUT,
 		.heartbeat_ms = DEFAULT_HEARTBEAT_MS,
@@ -444,9 +444,8 @@ int config_load(const char *path, struct config **ret, struct popcorn_error *err
 	if (asprintf(&config->default_image, "/boot/vmlinuz-%s", name.release) < 0)
 		config->default_image = NULL;
 	if (network_config_init(&config->network) < 0 || !config->primary_cpus ||
-	    !config->default_image || !config->default_cmdline || !config->default_root ||
-	    !config->busybox || !config->agent || !config->modules || !config->cache ||
-	    !config->virtiofsd)
+	    !config->default_image || !config->default_cmdline || !config->busybox ||
+	    !config->agent || !config->modules || !config->cache || !config->virtiofsd)
 		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
 
 	if (!path)
@@ -458,6 +457,13 @@ int config_load(const char *path, struct config **ret, struct popcorn_error *err
 	if (fault)
 		return popcorn_error_set(error, POPCORN_ERROR_CONFIG, "%s: network: %s", path,
 					 fault);
+	if (!config->default_root) {
+		/* Where nothing can serve files, kernels are those that need none. */
+		config->default_root = strdup(
+			access(config->virtiofsd, X_OK) == 0 ? ROOT_PRIMARY : ROOT_INITRAMFS);
+		if (!config->default_root)
+			return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
+	}
 	if (hwloc_bitmap_set(config->primary_cpus, 0) < 0)
 		return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
 	*ret = steal_ptr(config);

@@ -22,7 +22,7 @@ struct config {
 	char *default_image;	     /* default.image; "/boot/vmlinuz-<running release>" */
 	char *default_cmdline;	     /* default.cmdline; "" */
 	uint64_t default_memory;     /* default.memory, bytes */
-	char *default_root;	     /* default.root; DEFAULT_ROOT */
+	char *default_root;	     /* default.root; primary, or initramfs if there is no virtiofsd */
 	uint64_t boot_timeout_usec;  /* boot.timeout, given in seconds */
 	uint64_t stop_timeout_usec;  /* stop.timeout, given in seconds */
 	unsigned heartbeat_ms;	     /* heartbeat, given in seconds */
@@ -38,8 +38,6 @@ struct config {
 
 /* primary.memory, if popcornd.conf does not say it. */
 #define DEFAULT_PRIMARY_MEMORY (UINT64_C(512) << 20)
-/* The root of kernels for which nobody says another one, nor gives an initrd. */
-#define DEFAULT_ROOT ROOT_INITRAMFS
 
 /* What Linux has at most (CONFIG_NODES_SHIFT is 10). */
 #define NODES_MAX 1024

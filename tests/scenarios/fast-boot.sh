@@ -79,7 +79,7 @@ fails_with ImageInvalid popcornctl boot k --cpus 1 --memory 512M --kernel /tmp/d
 popcornctl release -q k
 
 mkdir -p /etc/popcorn
-echo 'fast_boot = false;' >/etc/popcorn/popcornd.conf
+echo 'fast_boot = false;' >>/etc/popcorn/popcornd.conf
 systemctl restart popcornd
 rm -rf "${cache:?}"/*
 ok 'boot by the decompressor' popcornctl boot k --cpus 2 --memory 512M

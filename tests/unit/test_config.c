@@ -85,7 +85,9 @@ START_TEST(test_defaults)
 		ck_assert_uint_eq(config->stop_timeout_usec, 90 * USEC_PER_SEC);
 		ck_assert_uint_eq(config->heartbeat_ms, 10000);
 		ck_assert_str_eq(config->modules, "/lib/modules");
-		ck_assert_str_eq(config->default_root, DEFAULT_ROOT);
+		ck_assert_str_eq(config->default_root, access(config->virtiofsd, X_OK) == 0
+							       ? ROOT_PRIMARY
+							       : ROOT_INITRAMFS);
 		ck_assert_str_eq(config->cache, "/var/cache/popcorn");
 		ck_assert_str_eq(config->virtiofsd, "/usr/lib/qemu/virtiofsd");
 		ck_assert(config->fast_boot);
@@ -101,6 +103,23 @@ START_TEST(test_defaults)
 		ck_assert(hwloc_bitmap_isset(config->primary_cpus, 0));
 		config_free(config);
 	}
+}
+END_TEST
+
+/* The root of most kernels depends on whether anybody can serve files. */
+START_TEST(test_default_root)
+{
+	struct config *config;
+
+	config = good("virtiofsd = \"/bin/sh\";\n");
+	ck_assert_str_eq(config->default_root, ROOT_PRIMARY);
+	config_free(config);
+	config = good("virtiofsd = \"/nonexistent\";\n");
+	ck_assert_str_eq(config->default_root, ROOT_INITRAMFS);
+	config_free(config);
+	config = good("virtiofsd = \"/nonexistent\";\ndefault = { root = \"primary\"; };\n");
+	ck_assert_str_eq(config->default_root, ROOT_PRIMARY);
+	config_free(config);
 }
 END_TEST
 
@@ -551,7 +570,7 @@ START_TEST(test_root)
 		const char *text, *root;
 		bool has;
 	} cases[] = {
-		{ "", DEFAULT_ROOT, false },
+		{ "", "/srv/b", true }, /* default.root */
 		{ "initrd = \"/r\";", "initramfs", false },
 		{ "root = \"primary\";", "primary", true },
 		{ "initrd = \"/r\"; root = \"primary\";", "primary", true },
@@ -562,7 +581,7 @@ START_TEST(test_root)
 	struct kernel_def *def = NULL, *copy = NULL;
 	struct config *config;
 
-	ck_assert_int_eq(config_load("/nonexistent", &config, &error), 0);
+	config = good("default = { root = \"/srv/b\"; };\n");
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		put(cases[i].text);
 		ck_assert_msg(kernel_def_load(config, folder, "db0", &def, &error) == 0, "%s",
@@ -646,6 +665,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_defaults);
+	tcase_add_test(tc, test_default_root);
 	tcase_add_test(tc, test_every_key);
 	tcase_add_test(tc, test_refused);
 	tcase_add_test(tc, test_strict_text);
