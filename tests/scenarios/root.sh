@@ -73,7 +73,6 @@ make_folder() {
 echo root:popcorn | chpasswd
 # The default, which other scenarios do without.
 sed -i '/^default = { root = "initramfs"; };$/d' /etc/popcorn/popcornd.conf
-systemctl reload popcornd
 mkdir -p /srv/shared
 echo primary >/srv/shared/mark
 echo secret >/tmp/only-here
