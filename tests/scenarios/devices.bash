@@ -42,7 +42,7 @@ INIT
 up() {
 	local version=${3:-/boot/vmlinuz-$(uname -r)}
 	version=${version#/boot/vmlinuz-}
-	ok "boot $1" popcornctl boot "$1" --cpus "$2" --memory 256M ${3:+--kernel "$3"} \
+	ok "boot $1" popcornctl boot "$1" --cpus "$2" --memory 256M --network none --no-vsock ${3:+--kernel "$3"} \
 		--initrd "$(devices_initrd "$version")"
 }
 
