@@ -41,7 +41,7 @@
 #define PROGRESS_AGENT 0.9
 
 /* What is loaded in a secondary before its init runs, in order. */
-static const char *const guest_modules[] = { "popcorn_msg", "popcorn_guest" };
+static const char *const guest_modules[] = { "popcorn_msg", "popcorn_guest", "popcorn_vty" };
 
 /* Where modules that do not come with the kernel are put: by us, by dkms, by other distributions. */
 static const char *const module_folders[] = {

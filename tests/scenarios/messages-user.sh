@@ -127,7 +127,7 @@ ok 'unload' rmmod popcorn_kexec
 fails_with 'in use' rmmod popcorn_msg
 kill $!
 wait $! || true
-ok 'unload' rmmod popcorn_msg
+ok 'unload' rmmod popcorn_vty popcorn_msg
 ok 'load again' modprobe popcorn_kexec
 systemctl start popcornd
 whole_check

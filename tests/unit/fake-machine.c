@@ -517,6 +517,8 @@ void fake_write_boot_files(struct fake *fake)
 			"module", 6);
 	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/popcorn/popcorn_guest.ko",
 			"module", 6);
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/popcorn/popcorn_vty.ko",
+			"module", 6);
 	fake_write_file(fake, "/agent", "agent", 5);
 	fake_write_file(fake, "/busybox", &busybox, sizeof(busybox));
 }

@@ -632,6 +632,8 @@ static size_t write_packed_kernel(const uint8_t *payload, size_t size)
 			6);
 	fake_write_file(fake, "/lib/modules/" SAMPLE_RELEASE "/updates/popcorn_guest.ko", "module",
 			6);
+	fake_write_file(fake, "/lib/modules/" SAMPLE_RELEASE "/updates/popcorn_vty.ko", "module",
+			6);
 	return size;
 }
 

@@ -86,4 +86,18 @@ typedef char popcorn_hvc_char_t;
 #define POPCORN_HVC_OUTBUF_POINTER
 #endif
 
+/* 6.3 and 6.6 changed types of terminals: tty_port_operations, tty_operations. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+typedef bool popcorn_tty_flag_t;
+#else
+typedef int popcorn_tty_flag_t;
+#endif
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+typedef ssize_t popcorn_tty_ret_t;
+typedef size_t popcorn_tty_count_t;
+#else
+typedef int popcorn_tty_ret_t;
+typedef int popcorn_tty_count_t;
+#endif
+
 #endif /* _POPCORN_COMPAT_H */
