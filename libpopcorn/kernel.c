@@ -8,8 +8,8 @@
 
 struct popcorn_kernel {
 	char *path;
-	char *name, *state, *reason, *reason_text, *image, *initrd, *command_line, *version;
-	char *restart, *unit, *job, *policy;
+	char *name, *state, *reason, *reason_text, *image, *initrd, *root, *command_line, *version;
+	char *restart, *network, *address, *unit, *job, *policy, *messages, *agent_version;
 	uint32_t id;
 	uint64_t memory, uptime, boot_time;
 	uint32_t *cpus;
@@ -164,13 +164,18 @@ static const struct property {
 	{ "Memory", "t", read_u64, FIELD(memory) },
 	{ "Image", "s", read_string, FIELD(image) },
 	{ "Initrd", "s", read_string, FIELD(initrd) },
+	{ "Root", "s", read_string, FIELD(root) },
 	{ "CommandLine", "s", read_string, FIELD(command_line) },
 	{ "Version", "s", read_string, FIELD(version) },
 	{ "Uptime", "t", read_u64, FIELD(uptime) },
 	{ "BootTime", "t", read_u64, FIELD(boot_time) },
 	{ "Restart", "s", read_string, FIELD(restart) },
+	{ "Network", "s", read_string, FIELD(network) },
+	{ "Address", "s", read_string, FIELD(address) },
 	{ "Unit", "s", read_string, FIELD(unit) },
 	{ "Policy", "s", read_string, FIELD(policy) },
+	{ "Messages", "s", read_string, FIELD(messages) },
+	{ "AgentVersion", "s", read_string, FIELD(agent_version) },
 	{ "BootSteps", "a(st)", read_steps, 0 },
 	{ "History", "a(tsss)", read_history, 0 },
 	{ "Job", "o", read_string, FIELD(job) },
@@ -238,11 +243,16 @@ struct popcorn_kernel *popcorn_kernel_free(struct popcorn_kernel *kernel)
 	free(kernel->reason_text);
 	free(kernel->image);
 	free(kernel->initrd);
+	free(kernel->root);
 	free(kernel->command_line);
 	free(kernel->version);
 	free(kernel->restart);
+	free(kernel->network);
+	free(kernel->address);
 	free(kernel->unit);
 	free(kernel->policy);
+	free(kernel->messages);
+	free(kernel->agent_version);
 	free(kernel->job);
 	free(kernel->cpus);
 	free(kernel->ranges);
@@ -468,6 +478,11 @@ const char *popcorn_kernel_get_initrd(const struct popcorn_kernel *kernel)
 	return string_or_empty(kernel->initrd);
 }
 
+const char *popcorn_kernel_get_root(const struct popcorn_kernel *kernel)
+{
+	return string_or_empty(kernel->root);
+}
+
 const char *popcorn_kernel_get_command_line(const struct popcorn_kernel *kernel)
 {
 	return string_or_empty(kernel->command_line);
@@ -493,9 +508,29 @@ const char *popcorn_kernel_get_restart(const struct popcorn_kernel *kernel)
 	return string_or_empty(kernel->restart);
 }
 
+const char *popcorn_kernel_get_network(const struct popcorn_kernel *kernel)
+{
+	return string_or_empty(kernel->network);
+}
+
+const char *popcorn_kernel_get_address(const struct popcorn_kernel *kernel)
+{
+	return string_or_empty(kernel->address);
+}
+
 const char *popcorn_kernel_get_policy(const struct popcorn_kernel *kernel)
 {
 	return string_or_empty(kernel->policy);
+}
+
+const char *popcorn_kernel_get_messages(const struct popcorn_kernel *kernel)
+{
+	return string_or_empty(kernel->messages);
+}
+
+const char *popcorn_kernel_get_agent_version(const struct popcorn_kernel *kernel)
+{
+	return string_or_empty(kernel->agent_version);
 }
 
 const char *popcorn_kernel_get_unit(const struct popcorn_kernel *kernel)

@@ -145,12 +145,22 @@ _popcorn_public_ const char *popcorn_kernel_get_version(const struct popcorn_ker
 _popcorn_public_ uint64_t popcorn_kernel_get_uptime(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_boot_time - when it was started, CLOCK_REALTIME; 0: not yet. */
 _popcorn_public_ uint64_t popcorn_kernel_get_boot_time(const struct popcorn_kernel *kernel);
+/** popcorn_kernel_get_root - "initramfs", "primary", or a folder, with ":ro" if nothing is written there. */
+_popcorn_public_ const char *popcorn_kernel_get_root(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_restart - "no" or "on-failure". */
 _popcorn_public_ const char *popcorn_kernel_get_restart(const struct popcorn_kernel *kernel);
+/** popcorn_kernel_get_network - with whom it may speak, as it was asked for: "default", "none", or a list. */
+_popcorn_public_ const char *popcorn_kernel_get_network(const struct popcorn_kernel *kernel);
+/** popcorn_kernel_get_address - its address in the network between kernels, or "". */
+_popcorn_public_ const char *popcorn_kernel_get_address(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_unit - its systemd unit. */
 _popcorn_public_ const char *popcorn_kernel_get_unit(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_policy - the policy that started it, or "". */
 _popcorn_public_ const char *popcorn_kernel_get_policy(const struct popcorn_kernel *kernel);
+/** popcorn_kernel_get_messages - "yes", "no", "other-version"; "" does not run, or has not answered yet. */
+_popcorn_public_ const char *popcorn_kernel_get_messages(const struct popcorn_kernel *kernel);
+/** popcorn_kernel_get_agent_version - of Popcorn, as its agent says; or "". */
+_popcorn_public_ const char *popcorn_kernel_get_agent_version(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_job - number of the job that is under way for it; 0: none. */
 _popcorn_public_ uint32_t popcorn_kernel_get_job(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_boot_step - 1: step @index of its boot and how long it took, 0: no more. */
@@ -181,6 +191,14 @@ _popcorn_public_ int popcorn_boot_options_set_memory(struct popcorn_boot_options
  *  for each node. The kernel then gets none from elsewhere, and set_memory is not needed. */
 _popcorn_public_ int popcorn_boot_options_add_memory_node(struct popcorn_boot_options *options,
 							  uint32_t node, uint64_t bytes);
+/** popcorn_boot_options_add_share - a folder of popcornd's machine that the kernel can mount as
+ *  "mount -t virtiofs TAG FOLDER"; those of the kernel's file are not used then. */
+_popcorn_public_ int popcorn_boot_options_add_share(struct popcorn_boot_options *options,
+						    const char *tag, const char *path,
+						    int read_only);
+/** popcorn_boot_options_set_vsock - whether the kernel has vsock(7) to the primary. */
+_popcorn_public_ int popcorn_boot_options_set_vsock(struct popcorn_boot_options *options,
+						    int vsock);
 /** popcorn_boot_options_set_kernel - absolute path of a bzImage on popcornd's machine. */
 _popcorn_public_ int popcorn_boot_options_set_kernel(struct popcorn_boot_options *options,
 						     const char *path);
@@ -189,9 +207,15 @@ _popcorn_public_ int popcorn_boot_options_set_initrd(struct popcorn_boot_options
 /** popcorn_boot_options_set_command_line - what is added to the kernel's command line. */
 _popcorn_public_ int popcorn_boot_options_set_command_line(struct popcorn_boot_options *options,
 							   const char *command_line);
+/** popcorn_boot_options_set_root - "initramfs", "primary", or an absolute folder, with ":ro" or without. */
+_popcorn_public_ int popcorn_boot_options_set_root(struct popcorn_boot_options *options,
+						   const char *root);
 /** popcorn_boot_options_set_restart - "no" or "on-failure". */
 _popcorn_public_ int popcorn_boot_options_set_restart(struct popcorn_boot_options *options,
 						      const char *restart);
+/** popcorn_boot_options_set_network - "primary,kernels,outside" or a part of it, "none", "default". */
+_popcorn_public_ int popcorn_boot_options_set_network(struct popcorn_boot_options *options,
+						      const char *network);
 /** popcorn_boot_options_set_timeout - how long the kernel may take until it reports. */
 _popcorn_public_ int popcorn_boot_options_set_timeout(struct popcorn_boot_options *options,
 						      uint64_t usec);

@@ -7,7 +7,7 @@
 #include "internal.h"
 
 struct popcorn_boot_options {
-	char *cpus, *kernel, *initrd, *command_line, *restart;
+	char *cpus, *kernel, *initrd, *command_line, *root, *restart, *network;
 	uint32_t cpu_count;
 	uint64_t memory, timeout;
 	struct memory_node {
@@ -15,7 +15,12 @@ struct popcorn_boot_options {
 		uint64_t bytes;
 	} * memory_nodes;
 	size_t n_memory_nodes;
-	bool has_memory, has_timeout;
+	struct share {
+		char *tag, *path;
+		bool read_only;
+	} * shares;
+	size_t n_shares;
+	bool has_memory, has_timeout, has_vsock, vsock;
 };
 
 struct popcorn_boot_options *popcorn_boot_options_new(void)
@@ -30,9 +35,16 @@ struct popcorn_boot_options *popcorn_boot_options_free(struct popcorn_boot_optio
 	free(options->cpus);
 	free(options->kernel);
 	free(options->initrd);
+	free(options->root);
 	free(options->command_line);
 	free(options->restart);
+	free(options->network);
 	free(options->memory_nodes);
+	for (size_t i = 0; i < options->n_shares; i++) {
+		free(options->shares[i].tag);
+		free(options->shares[i].path);
+	}
+	free(options->shares);
 	free(options);
 	return NULL;
 }
@@ -97,11 +109,25 @@ int popcorn_boot_options_set_command_line(struct popcorn_boot_options *options,
 	return command_line ? string_set(&options->command_line, command_line) : -EINVAL;
 }
 
+int popcorn_boot_options_set_root(struct popcorn_boot_options *options, const char *root)
+{
+	if (!root ||
+	    (root[0] != '/' && strcmp(root, "initramfs") != 0 && strcmp(root, "primary") != 0))
+		return -EINVAL;
+	return string_set(&options->root, root);
+}
+
 int popcorn_boot_options_set_restart(struct popcorn_boot_options *options, const char *restart)
 {
 	if (!restart || (strcmp(restart, "no") && strcmp(restart, "on-failure")))
 		return -EINVAL;
 	return string_set(&options->restart, restart);
+}
+
+int popcorn_boot_options_set_network(struct popcorn_boot_options *options, const char *network)
+{
+	/* popcornd is the one place that says what is wrong with it. */
+	return network && *network ? string_set(&options->network, network) : -EINVAL;
 }
 
 int popcorn_boot_options_set_timeout(struct popcorn_boot_options *options, uint64_t usec)
@@ -111,6 +137,54 @@ int popcorn_boot_options_set_timeout(struct popcorn_boot_options *options, uint6
 	options->timeout = usec;
 	options->has_timeout = true;
 	return 0;
+}
+
+int popcorn_boot_options_add_share(struct popcorn_boot_options *options, const char *tag,
+				   const char *path, int read_only)
+{
+	struct share *more, share = { .read_only = read_only };
+
+	if (!tag || !*tag || !path || path[0] != '/')
+		return -EINVAL;
+	more = realloc(options->shares, (options->n_shares + 1) * sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	options->shares = more;
+	share.tag = strdup(tag);
+	share.path = strdup(path);
+	if (!share.tag || !share.path) {
+		free(share.tag);
+		free(share.path);
+		return -ENOMEM;
+	}
+	options->shares[options->n_shares++] = share;
+	return 0;
+}
+
+int popcorn_boot_options_set_vsock(struct popcorn_boot_options *options, int vsock)
+{
+	options->vsock = vsock;
+	options->has_vsock = true;
+	return 0;
+}
+
+static int append_shares(sd_bus_message *m, const struct popcorn_boot_options *options)
+{
+	int r;
+
+	r = sd_bus_message_open_container(m, 'e', "sv");
+	if (r >= 0)
+		r = sd_bus_message_append(m, "s", "Shares");
+	if (r >= 0)
+		r = sd_bus_message_open_container(m, 'v', "a(ssb)");
+	if (r >= 0)
+		r = sd_bus_message_open_container(m, 'a', "(ssb)");
+	for (size_t i = 0; i < options->n_shares && r >= 0; i++)
+		r = sd_bus_message_append(m, "(ssb)", options->shares[i].tag,
+					  options->shares[i].path, options->shares[i].read_only);
+	for (int i = 0; i < 3 && r >= 0; i++)
+		r = sd_bus_message_close_container(m);
+	return r;
 }
 
 static int append_memory_nodes(sd_bus_message *m, const struct popcorn_boot_options *options)
@@ -143,7 +217,8 @@ static int append_options(sd_bus_message *m, const struct popcorn_boot_options *
 		} strings[] = {
 			{ "Cpus", options->cpus },	 { "Kernel", options->kernel },
 			{ "Initrd", options->initrd },	 { "CommandLine", options->command_line },
-			{ "Restart", options->restart },
+			{ "Restart", options->restart }, { "Root", options->root },
+			{ "Network", options->network },
 		};
 
 		for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]) && r >= 0; i++)
@@ -156,6 +231,10 @@ static int append_options(sd_bus_message *m, const struct popcorn_boot_options *
 			r = sd_bus_message_append(m, "{sv}", "Memory", "t", options->memory);
 		if (r >= 0 && options->n_memory_nodes)
 			r = append_memory_nodes(m, options);
+		if (r >= 0 && options->n_shares)
+			r = append_shares(m, options);
+		if (r >= 0 && options->has_vsock)
+			r = sd_bus_message_append(m, "{sv}", "Vsock", "b", options->vsock);
 		if (r >= 0 && options->has_timeout)
 			r = sd_bus_message_append(m, "{sv}", "Timeout", "t", options->timeout);
 	}

@@ -104,8 +104,12 @@ enum option_id {
 	OPTION_MEMORY_NODES,
 	OPTION_KERNEL,
 	OPTION_INITRD,
+	OPTION_SHARE,
+	OPTION_NO_VSOCK,
+	OPTION_ROOT,
 	OPTION_APPEND,
 	OPTION_RESTART,
+	OPTION_NETWORK,
 	OPTION_TIMEOUT,
 	OPTION_NO_WAIT,
 	OPTION_FOLLOW,
@@ -146,10 +150,18 @@ static const struct option_info {
 	{ OPTION_KERNEL, "kernel", 0, required_argument, " IMAGE", " boot ",
 	  "The kernel's file (bzImage)" },
 	{ OPTION_INITRD, "initrd", 0, required_argument, " FILE", " boot ", "Its initrd" },
+	{ OPTION_SHARE, "share", 0, required_argument, " TAG:FOLDER[:ro]", " boot ",
+	  "Share a folder of the primary (more than once if need be)" },
+	{ OPTION_NO_VSOCK, "no-vsock", 0, no_argument, "", " boot ",
+	  "No vsock between it and the primary" },
+	{ OPTION_ROOT, "root", 0, required_argument, " ROOT", " boot ",
+	  "Its root: primary, initramfs, FOLDER, FOLDER:ro" },
 	{ OPTION_APPEND, "append", 0, required_argument, " TEXT", " boot ",
 	  "Add to its command line (more than once if need be)" },
 	{ OPTION_RESTART, "restart", 0, required_argument, " WHEN", " boot ",
 	  "Boot it again when it ends: no, on-failure" },
+	{ OPTION_NETWORK, "network", 0, required_argument, " LIST", " boot ",
+	  "With whom it may speak: primary,kernels,outside; or none, default" },
 	{ OPTION_TIMEOUT, "timeout", 0, required_argument, " TIME", " boot stop ",
 	  "How long it may take: 30, 500ms, 2min" },
 	{ OPTION_NO_WAIT, "no-wait", 0, no_argument, "", " boot stop kill release cancel apply ",
@@ -337,6 +349,11 @@ static int add_memory_node(void *userdata, uint32_t node, uint64_t bytes)
 	return popcorn_boot_options_add_memory_node(userdata, node, bytes);
 }
 
+static int add_share(void *userdata, const char *tag, const char *path, bool read_only)
+{
+	return popcorn_boot_options_add_share(userdata, tag, path, read_only);
+}
+
 static int set_option(struct command_line *line, const struct option_info *option, char *value)
 {
 	struct arguments *arguments = &line->arguments;
@@ -395,6 +412,21 @@ static int set_option(struct command_line *line, const struct option_info *optio
 		return set_file(line, option, value, popcorn_boot_options_set_kernel);
 	case OPTION_INITRD:
 		return set_file(line, option, value, popcorn_boot_options_set_initrd);
+	case OPTION_SHARE:
+		r = parse_share(value, add_share, arguments->boot);
+		if (r == -EINVAL)
+			return bad_value(option, value,
+					 "is no share; give TAG:FOLDER or TAG:FOLDER:ro, with the "
+					 "absolute path of a folder of the primary");
+		return r;
+	case OPTION_NO_VSOCK:
+		return popcorn_boot_options_set_vsock(arguments->boot, false);
+	case OPTION_ROOT:
+		if (popcorn_boot_options_set_root(arguments->boot, value) < 0)
+			return bad_value(option, value,
+					 "is no root; give primary, initramfs, or the absolute "
+					 "path of a folder");
+		return 0;
 	case OPTION_APPEND:
 		text = xasprintf("%s%s%s", line->append ? line->append : "",
 				 line->append ? " " : "", value);
@@ -404,6 +436,12 @@ static int set_option(struct command_line *line, const struct option_info *optio
 	case OPTION_RESTART:
 		if (popcorn_boot_options_set_restart(arguments->boot, value) < 0)
 			return bad_value(option, value, "is not no or on-failure");
+		return 0;
+	case OPTION_NETWORK:
+		if (popcorn_boot_options_set_network(arguments->boot, value) < 0)
+			return bad_value(option, value,
+					 "says nothing; give some of primary,kernels,outside, or "
+					 "none, or default");
 		return 0;
 	case OPTION_TIMEOUT:
 		if (parse_timespan(value, &arguments->timeout_usec) < 0)

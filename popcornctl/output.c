@@ -319,12 +319,17 @@ struct json *kernel_json(const struct popcorn_kernel *kernel)
 	json_set(json, "memory_ranges", ranges);
 	json_set(json, "image", json_new_string(popcorn_kernel_get_image(kernel)));
 	json_set(json, "initrd", json_new_string(popcorn_kernel_get_initrd(kernel)));
+	json_set(json, "root", json_new_string(popcorn_kernel_get_root(kernel)));
 	json_set(json, "command_line", json_new_string(popcorn_kernel_get_command_line(kernel)));
 	json_set(json, "version", json_new_string(popcorn_kernel_get_version(kernel)));
 	json_set(json, "uptime_usec", json_new_u64(popcorn_kernel_get_uptime(kernel)));
 	json_set(json, "boot_time", json_new_u64(popcorn_kernel_get_boot_time(kernel)));
 	json_set(json, "restart", json_new_string(popcorn_kernel_get_restart(kernel)));
+	json_set(json, "network", json_new_string(popcorn_kernel_get_network(kernel)));
+	json_set(json, "address", json_new_string(popcorn_kernel_get_address(kernel)));
 	json_set(json, "policy", json_new_string(popcorn_kernel_get_policy(kernel)));
+	json_set(json, "messages", json_new_string(popcorn_kernel_get_messages(kernel)));
+	json_set(json, "agent_version", json_new_string(popcorn_kernel_get_agent_version(kernel)));
 	json_set(json, "unit", json_new_string(popcorn_kernel_get_unit(kernel)));
 	json_set(json, "job", json_new_u64(popcorn_kernel_get_job(kernel)));
 	json_set(json, "boot_steps", steps);

@@ -193,6 +193,25 @@ int parse_node_wish(const char *s, int (*add)(void *userdata, uint32_t node, uin
 	return 0;
 }
 
+int parse_share(const char *s,
+		int (*add)(void *userdata, const char *tag, const char *path, bool read_only),
+		void *userdata)
+{
+	_cleanup_free_ char *copy = xstrdup(s);
+	char *path = strchr(copy, ':'), *end;
+
+	if (!path || path == copy || path[1] != '/')
+		return -EINVAL;
+	*path++ = '\0';
+	/* A folder whose own name ends like that is to be given with a slash behind it. */
+	end = path + strlen(path);
+	if (end - path > 3 && strcmp(end - 3, ":ro") == 0) {
+		end[-3] = '\0';
+		return add(userdata, copy, path, true);
+	}
+	return add(userdata, copy, path, false);
+}
+
 int parse_timespan(const char *s, uint64_t *ret_usec)
 {
 	static const struct {

@@ -2,6 +2,7 @@
 #pragma once
 /* Values of options. 0, or -EINVAL (-ERANGE: too large) and nothing written. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,10 @@ int parse_cpu_wish(const char *s, uint32_t *ret_count, char **ret_list);
 /* "0:512M,1:1G": @add is called for each node, and what it returns below 0 is returned. */
 int parse_node_wish(const char *s, int (*add)(void *userdata, uint32_t node, uint64_t bytes),
 		    void *userdata);
+/* "TAG:FOLDER", "TAG:FOLDER:ro", with an absolute path; what @add returns is returned. */
+int parse_share(const char *s,
+		int (*add)(void *userdata, const char *tag, const char *path, bool read_only),
+		void *userdata);
 /* Seconds, or a number with ms, s, min or h behind it. */
 int parse_timespan(const char *s, uint64_t *ret_usec);
 int parse_u32(const char *s, uint32_t *ret);

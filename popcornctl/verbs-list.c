@@ -74,6 +74,7 @@ static const struct column columns[] = {
 	{ .header = "CPUS", .text = text_cpus, .may_shrink = true },
 	{ .header = "MEMORY", .text = text_memory, .right = true },
 	{ .header = "VERSION", .key = "version", .may_shrink = true },
+	{ .header = "ADDRESS", .key = "address" },
 	{ .header = "UPTIME", .text = text_uptime },
 };
 
@@ -150,6 +151,25 @@ static char *describe_memory(const struct json *kernel)
 	return fclose(f) ? xstrdup("?") : text;
 }
 
+/* NULL: it does not run, or has not answered yet. */
+static char *describe_agent(const struct json *kernel)
+{
+	const char *messages = json_get_string(kernel, "messages");
+	char *text = NULL;
+
+	if (strcmp(messages, "yes") == 0) {
+		if (asprintf(&text, "Popcorn %s, takes messages",
+			     json_get_string(kernel, "agent_version")) < 0)
+			text = NULL;
+		return text;
+	}
+	if (strcmp(messages, "no") == 0)
+		return xstrdup("takes no messages");
+	if (strcmp(messages, "other-version") == 0)
+		return xstrdup("speaks another version of the messages");
+	return NULL;
+}
+
 static char *describe_steps(const struct json *kernel)
 {
 	const struct json *steps = json_get(kernel, "boot_steps");
@@ -207,7 +227,7 @@ static void print_status(const struct json *kernel, const struct tail *console)
 	const char *words = json_get_string(kernel, "reason_text");
 	_cleanup_free_ char *cpus = format_cpus(json_get(kernel, "cpus"));
 	_cleanup_free_ char *memory = describe_memory(kernel), *steps = describe_steps(kernel);
-	_cleanup_free_ char *id = text_id(kernel);
+	_cleanup_free_ char *id = text_id(kernel), *agent = describe_agent(kernel);
 	bool colors = use_color(STDOUT_FILENO);
 	uint64_t job = json_get_u64(kernel, "job");
 
@@ -230,15 +250,21 @@ static void print_status(const struct json *kernel, const struct tail *console)
 		printf("%12s: %" PRIu64 "\n", "Job", job);
 	print_field("ID", id);
 	print_field("Version", json_get_string(kernel, "version"));
+	if (agent)
+		print_field("Agent", agent);
 	print_field("CPUs", cpus);
 	print_field("Memory", memory);
 	print_field("Image", json_get_string(kernel, "image"));
 	print_field("Initrd", json_get_string(kernel, "initrd"));
+	print_field("Root", json_get_string(kernel, "root"));
 	print_field("Command line", json_get_string(kernel, "command_line"));
 	if (*json_get_string(kernel, "policy"))
 		print_field("Policy", json_get_string(kernel, "policy"));
 	print_field("Unit", json_get_string(kernel, "unit"));
 	print_field("Restart", json_get_string(kernel, "restart"));
+	print_field("Network", json_get_string(kernel, "network"));
+	if (*json_get_string(kernel, "address"))
+		print_field("Address", json_get_string(kernel, "address"));
 	print_field("Boot", steps);
 	print_history(kernel);
 	if (console->n) {

@@ -8,11 +8,13 @@
  */
 
 #include <hwloc.h>
+#include <popcorn.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "error.h"
 #include "keys.h"
+#include "network-plan.h"
 
 struct config {
 	hwloc_bitmap_t primary_cpus; /* primary.cpus: CPUs never lent; CPU 0 is always in it */
@@ -20,6 +22,7 @@ struct config {
 	char *default_image;	     /* default.image; "/boot/vmlinuz-<running release>" */
 	char *default_cmdline;	     /* default.cmdline; "" */
 	uint64_t default_memory;     /* default.memory, bytes */
+	char *default_root;	     /* default.root; DEFAULT_ROOT */
 	uint64_t boot_timeout_usec;  /* boot.timeout, given in seconds */
 	uint64_t stop_timeout_usec;  /* stop.timeout, given in seconds */
 	unsigned heartbeat_ms;	     /* heartbeat, given in seconds */
@@ -27,12 +30,16 @@ struct config {
 	char *agent;		     /* popcorn-agent */
 	char *modules;		     /* "/lib/modules": VERSION/updates/… below it */
 	char *cache;		     /* what is unpacked once: "/var/cache/popcorn" */
+	char *virtiofsd;	     /* serves shares */
 	bool fast_boot;		     /* fast_boot: kernels are entered without their decompressor */
 	bool drop_caches;	     /* memory.drop_caches: before memory is tried a second time */
+	struct network_config network; /* network.* */
 };
 
 /* primary.memory, if popcornd.conf does not say it. */
 #define DEFAULT_PRIMARY_MEMORY (UINT64_C(512) << 20)
+/* The root of kernels for which nobody says another one, nor gives an initrd. */
+#define DEFAULT_ROOT ROOT_INITRAMFS
 
 /* What Linux has at most (CONFIG_NODES_SHIFT is 10). */
 #define NODES_MAX 1024
@@ -43,11 +50,31 @@ struct node_memory {
 	uint64_t bytes;
 };
 
+/* A tag is what virtio_fs's configuration has room for. */
+#define SHARE_TAG_MAX 36
+/* With a network, a socket device and a root, that is all that the driver has slots for. */
+#define SHARES_MAX (POPCORN_DEVICES_MAX - 3)
+
+/* A folder of the primary that a kernel can mount by its tag, with all real file systems in it. */
+struct kernel_share {
+	char *tag;  /* of the characters of a kernel's name */
+	char *path; /* absolute */
+	bool read_only;
+};
+
+/* What is not said is done if it can be. */
+enum device_wish {
+	WISH_NOT_SAID,
+	WISH_NO,
+	WISH_YES,
+};
+
 /* One kernel's definition: from its file, from D-Bus options, or both (options win). */
 struct kernel_def {
 	char *image;	     /* absolute path of a bzImage */
 	char *initrd;	     /* absolute path, or NULL: popcornd makes one with a shell */
 	char *cmdline;	     /* what the user adds, or NULL */
+	char *root;	     /* as root_check(); NULL until kernel_def_settle() */
 	hwloc_bitmap_t cpus; /* the very CPUs, or NULL */
 	unsigned cpu_count;  /* how many, if cpus is NULL */
 	uint64_t memory;     /* bytes */
@@ -58,6 +85,11 @@ struct kernel_def {
 	struct node_memory *memory_nodes;
 	size_t n_memory_nodes;
 	bool restart; /* "on-failure" instead of "no" */
+	/* Devices: see devices.h. */
+	unsigned network; /* NETWORK_*, as it was asked for */
+	struct kernel_share *shares;
+	size_t n_shares;
+	enum device_wish vsock;
 	uint64_t boot_timeout_usec;
 };
 
@@ -69,6 +101,14 @@ struct config *config_free(struct config *config);
 int kernel_def_load(const struct config *config, const char *directory, const char *name,
 		    struct kernel_def **ret, struct popcorn_error *error);
 int kernel_def_new(const struct config *config, struct kernel_def **ret);
+/*
+ * When all was said that somebody says: who gives an initrd and no root means the /init in it, and who gives
+ * neither gets default.root. -ENOMEM.
+ */
+int kernel_def_settle(const struct config *config, struct kernel_def *def);
+/* Whether it has a root outside of its initramfs; and whether that stays as it is, whatever the kernel writes. */
+bool kernel_def_has_root(const struct kernel_def *def);
+bool kernel_def_keeps_root(const struct kernel_def *def);
 struct kernel_def *kernel_def_free(struct kernel_def *def);
 int kernel_def_copy(const struct kernel_def *def, struct kernel_def **ret);
 /*
@@ -77,6 +117,14 @@ int kernel_def_copy(const struct kernel_def *def, struct kernel_def **ret);
  */
 int kernel_def_set_memory_nodes(struct kernel_def *def, const struct node_memory *nodes, size_t n,
 				struct popcorn_error *error);
+
+/*
+ * One more share. INVALID_ARGUMENT: a tag that is none or is there already, a path that is not
+ * absolute, one too many. Whether there is such a folder is devices_check()'s.
+ */
+int kernel_def_add_share(struct kernel_def *def, const char *tag, const char *path, bool read_only,
+			 struct popcorn_error *error);
+void kernel_def_clear_shares(struct kernel_def *def);
 
 /* "0:512M,1:512M" (never empty), each as parse_memory(); MEMORY_INVALID. @ret is malloc'ed. */
 int parse_memory_nodes(const char *s, struct node_memory **ret, size_t *ret_n,

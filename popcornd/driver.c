@@ -218,6 +218,53 @@ static int device_console(struct driver *driver, int fd, int flags, int *ret_fd)
 	return 0;
 }
 
+static int device_add_device(struct driver *driver, int fd, const struct popcorn_add_device *device,
+			     uint32_t *ret_slot)
+{
+	struct popcorn_add_device arg = *device;
+	int r;
+
+	arg.size = sizeof(arg);
+	arg.slot = 0;
+	r = call(fd, POPCORN_IOC_ADD_DEVICE, &arg);
+	if (r < 0)
+		return r;
+	*ret_slot = arg.slot;
+	return 0;
+}
+
+static int device_remove_device(struct driver *driver, int fd, uint32_t slot)
+{
+	struct popcorn_device_slot arg = { .size = sizeof(arg), .slot = slot };
+
+	return call(fd, POPCORN_IOC_REMOVE_DEVICE, &arg);
+}
+
+static int device_open_device(struct driver *driver, int fd, uint32_t slot, int *ret_fd)
+{
+	struct popcorn_device_slot arg = { .size = sizeof(arg), .slot = slot };
+	int r = call(fd, POPCORN_IOC_OPEN_DEVICE, &arg);
+
+	if (r < 0)
+		return r;
+	*ret_fd = arg.fd;
+	return 0;
+}
+
+static int device_device_info(struct driver *driver, int fd, uint32_t slot,
+			      struct popcorn_device_info *ret)
+{
+	struct popcorn_device_info info = { .size = sizeof(info), .slot = slot };
+	int r = call(fd, POPCORN_IOC_DEVICE_INFO, &info);
+
+	if (r < 0)
+		return r;
+	info.name[sizeof(info.name) - 1] = '\0';
+	info.text[sizeof(info.text) - 1] = '\0';
+	*ret = info;
+	return 0;
+}
+
 static void device_free(struct driver *driver)
 {
 	close(device_fd(driver));
@@ -237,6 +284,10 @@ static const struct driver_ops device_ops = {
 	.release = device_release,
 	.status = device_status,
 	.console = device_console,
+	.add_device = device_add_device,
+	.remove_device = device_remove_device,
+	.open_device = device_open_device,
+	.device_info = device_device_info,
 	.free = device_free,
 };
 

@@ -34,6 +34,14 @@ struct driver_ops {
 	/* Arrays are malloc'ed and belong to the caller: driver_status_done(). */
 	int (*status)(struct driver *driver, int fd, struct popcorn_status *ret);
 	int (*console)(struct driver *driver, int fd, int flags, int *ret_fd);
+	/* @device's size and slot are set here. */
+	int (*add_device)(struct driver *driver, int fd, const struct popcorn_add_device *device,
+			  uint32_t *ret_slot);
+	int (*remove_device)(struct driver *driver, int fd, uint32_t slot);
+	int (*open_device)(struct driver *driver, int fd, uint32_t slot, int *ret_fd);
+	/* Texts are terminated. */
+	int (*device_info)(struct driver *driver, int fd, uint32_t slot,
+			   struct popcorn_device_info *ret);
 	void (*free)(struct driver *driver);
 };
 

@@ -218,6 +218,25 @@ static int wait_for_leader(void *userdata)
 	return 0;
 }
 
+/* The doorbell has rung, and the time runs: whatever comes of this, the stop goes on. */
+static int ask_agent(void *userdata, uint32_t id, uint32_t generation, uint64_t deadline)
+{
+	struct job *job = userdata;
+	const struct log_fields fields = { .kernel = job->work.name, .job = job->id };
+	int r = talk_shutdown(id, generation, deadline);
+
+	if (r < 0)
+		log_send(LOG_INFO, &fields,
+			 "kernel %s was asked to shut down by the doorbell; no answer by message: "
+			 "%s",
+			 job->work.name, strerror(-r));
+	else
+		log_send(LOG_INFO, &fields,
+			 "kernel %s was asked to shut down, and its agent has answered",
+			 job->work.name);
+	return r;
+}
+
 /* What the driver says of the kernel, before it is asked to forget it. */
 static int remember_end(struct job *job, bool *ret_started)
 {
@@ -440,7 +459,9 @@ static void job_run(void *userdata)
 		.cancel_fd = job->cancel_fd,
 		.progress = on_progress,
 		.wait_for_turn = job->type == JOB_BOOT ? wait_for_leader : NULL,
+		.ask_agent = ask_agent,
 		.userdata = job,
+		.network = job->manager->network,
 	};
 	int r = 0;
 

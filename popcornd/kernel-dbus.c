@@ -80,6 +80,13 @@ GETTER(get_initrd)
 	return bus_append_text(reply, kernel->def ? kernel->def->initrd : "");
 }
 
+GETTER(get_root)
+{
+	struct kernel *kernel = userdata;
+
+	return bus_append_text(reply, kernel->def ? kernel->def->root : "");
+}
+
 GETTER(get_command_line)
 {
 	struct kernel *kernel = userdata;
@@ -130,6 +137,23 @@ GETTER(get_restart)
 				     kernel->def && kernel->def->restart ? "on-failure" : "no");
 }
 
+GETTER(get_network)
+{
+	struct kernel *kernel = userdata;
+
+	return sd_bus_message_append(
+		reply, "s", PEERS_TEXT(kernel->def ? kernel->def->network : NETWORK_DEFAULT));
+}
+
+GETTER(get_address)
+{
+	struct kernel *kernel = userdata;
+	char address[ADDRESS_TEXT_MAX];
+
+	network_get_address(kernel->manager->network, kernel->name, address);
+	return sd_bus_message_append(reply, "s", address);
+}
+
 GETTER(get_unit)
 {
 	return sd_bus_message_append(reply, "s", ((struct kernel *)userdata)->unit);
@@ -138,6 +162,18 @@ GETTER(get_unit)
 GETTER(get_policy)
 {
 	return sd_bus_message_append(reply, "s", ((struct kernel *)userdata)->policy);
+}
+
+GETTER(get_messages)
+{
+	struct kernel *kernel = userdata;
+
+	return sd_bus_message_append(reply, "s", talk_messages_to_string(kernel->talk.messages));
+}
+
+GETTER(get_agent_version)
+{
+	return sd_bus_message_append(reply, "s", ((struct kernel *)userdata)->talk.release);
 }
 
 GETTER(get_boot_steps)
@@ -213,13 +249,18 @@ static const sd_bus_vtable kernel_vtable[] = {
 	SD_BUS_PROPERTY("Memory", "t", get_memory, 0, CHANGES),
 	SD_BUS_PROPERTY("Image", "s", get_image, 0, CHANGES),
 	SD_BUS_PROPERTY("Initrd", "s", get_initrd, 0, CHANGES),
+	SD_BUS_PROPERTY("Root", "s", get_root, 0, CHANGES),
 	SD_BUS_PROPERTY("CommandLine", "s", get_command_line, 0, CHANGES),
 	SD_BUS_PROPERTY("Version", "s", get_kernel_version, 0, CHANGES),
 	SD_BUS_PROPERTY("Uptime", "t", get_uptime, 0, 0),
 	SD_BUS_PROPERTY("BootTime", "t", get_boot_time, 0, CHANGES),
 	SD_BUS_PROPERTY("Restart", "s", get_restart, 0, CHANGES),
+	SD_BUS_PROPERTY("Network", "s", get_network, 0, CHANGES),
+	SD_BUS_PROPERTY("Address", "s", get_address, 0, CHANGES),
 	SD_BUS_PROPERTY("Unit", "s", get_unit, 0, CONST),
 	SD_BUS_PROPERTY("Policy", "s", get_policy, 0, CHANGES),
+	SD_BUS_PROPERTY("Messages", "s", get_messages, 0, CHANGES),
+	SD_BUS_PROPERTY("AgentVersion", "s", get_agent_version, 0, CHANGES),
 	SD_BUS_PROPERTY("BootSteps", "a(st)", get_boot_steps, 0, CHANGES),
 	SD_BUS_PROPERTY("History", "a(tsss)", get_history, 0, CHANGES),
 	SD_BUS_PROPERTY("Job", "o", get_job, 0, CHANGES),

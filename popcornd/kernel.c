@@ -8,6 +8,7 @@
 #include "job.h"
 #include "kernel.h"
 #include "log.h"
+#include "servers.h"
 #include "util.h"
 
 #define HISTORY_TEXT_MAX 256
@@ -154,12 +155,23 @@ static void add_history(struct kernel *kernel, uint64_t time)
 	entry->text = strndup(kernel->text ?: "", HISTORY_TEXT_MAX);
 }
 
+/* When it has ended, however that came. */
+static void end_network(struct kernel *kernel)
+{
+	struct popcorn_error error = {};
+
+	if (network_detach(kernel->manager->network, kernel->name, &error) < 0)
+		log_error("kernel %s: not all of its network could be removed: %s", kernel->name,
+			  error.text);
+}
+
 void kernel_set_state(struct kernel *kernel, enum popcorn_state state, enum popcorn_reason reason,
 		      const char *text)
 {
 	static const char *const properties[] = { "State",   "Reason",	 "ReasonText",	 "History",
 						  "Id",	     "Cpus",	 "MemoryRanges", "Memory",
-						  "Version", "BootTime", "Policy",	 NULL };
+						  "Version", "BootTime", "Policy",	 "Network",
+						  "Address", NULL };
 	enum popcorn_state old = kernel->state;
 	bool crashed = state == POPCORN_STATE_CRASHED;
 	uint64_t now = clock_usec(CLOCK_REALTIME);
@@ -175,7 +187,11 @@ void kernel_set_state(struct kernel *kernel, enum popcorn_state state, enum popc
 	kernel->state = state;
 	kernel->reason = reason;
 	add_history(kernel, now);
+	if (!state_is_active(state))
+		end_network(kernel);
 
+	if (!state_is_active(state))
+		servers_stop(kernel->manager, kernel->name);
 	/* Before anybody hears of it: what was said must be so after a crash of popcornd, too. */
 	kernel_save(kernel);
 	log_send(crashed || state == POPCORN_STATE_FAILED ? LOG_ERR : LOG_INFO,
@@ -185,6 +201,7 @@ void kernel_set_state(struct kernel *kernel, enum popcorn_state state, enum popc
 				       .reason = reason_to_string(reason),
 				       .job = kernel->job ? kernel->job->id : 0 },
 		 "kernel %s is %s: %s", kernel->name, state_to_string(state), text);
+	talk_look(kernel->manager);
 	if (!kernel->announced)
 		return;
 	kernel_emit_changed(kernel, properties);

@@ -13,6 +13,7 @@
 #include <sys/queue.h>
 
 #include "manager.h"
+#include "talk.h"
 
 #define HISTORY_MAX 64
 #define STEPS_MAX 8
@@ -27,6 +28,13 @@ struct history_entry {
 struct boot_step {
 	char name[16];
 	uint64_t usec;
+};
+
+/* When the server of a share was started, the oldest first: see servers.h. */
+struct server_starts {
+	char device[POPCORN_DEVICE_NAME_MAX];
+	uint64_t times[5];
+	size_t n;
 };
 
 struct kernel {
@@ -64,8 +72,11 @@ struct kernel {
 	char release[64];
 	uint64_t boot_time;    /* CLOCK_REALTIME, µs, 0 = never */
 	uint64_t entered_usec; /* CLOCK_BOOTTIME */
+	struct talk_state talk;
 	struct boot_step steps[STEPS_MAX];
 	size_t n_steps;
+
+	struct server_starts server_starts[POPCORN_DEVICES_MAX];
 
 	/* The last end that the driver told of while a boot job worked on it. */
 	enum popcorn_reason end_reason;

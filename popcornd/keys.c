@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "keys.h"
+#include "network-plan.h"
 #include "text.h"
 #include "util.h"
 
@@ -506,12 +507,78 @@ int key_path(const struct key_value *value, void *target)
 	return key_set_string(value, target, s);
 }
 
+/* Names only, so that a path says where it leads, in a line of text too. */
+static bool is_plain_path(const char *s)
+{
+	if (*s != '/' || strlen(s) >= PATH_MAX)
+		return false;
+	for (const char *p = s; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			return false;
+	for (const char *p = s; (p = strstr(p, "/..")); p++)
+		if (p[3] == '\0' || p[3] == '/' || strcmp(p + 3, ROOT_READ_ONLY) == 0)
+			return false;
+	return true;
+}
+
+int root_check(const char *s, struct popcorn_error *error)
+{
+	size_t slashes = strspn(s, "/");
+
+	if (strcmp(s, ROOT_INITRAMFS) == 0 || strcmp(s, ROOT_PRIMARY) == 0)
+		return 0;
+	if (!is_plain_path(s))
+		return popcorn_error_set(
+			error, POPCORN_ERROR_INVALID_ARGUMENT,
+			"'%.128s' is no root; give \"primary\", \"initramfs\", or the "
+			"absolute path of a folder",
+			s);
+	/* Written to by two kernels at once, none of which would know what it is that the other has changed. */
+	if (!s[slashes] || strcmp(s + slashes, ROOT_READ_ONLY) == 0)
+		return popcorn_error_set(
+			error, POPCORN_ERROR_INVALID_ARGUMENT,
+			"the root '%.128s' is the primary's own; \"primary\" gives it with "
+			"memory above it for what is written",
+			s);
+	return 0;
+}
+
+int key_root(const struct key_value *value, void *target)
+{
+	const char *s = config_setting_get_string(value->setting);
+	struct popcorn_error inner = { 0 };
+
+	if (!s)
+		return key_bad(value,
+			       "give \"primary\", \"initramfs\", or the absolute path of a folder, "
+			       "in quotes");
+	if (root_check(s, &inner) < 0)
+		return key_bad(value, "%s", inner.text);
+	return key_set_string(value, target, s);
+}
+
 int key_bool(const struct key_value *value, void *target)
 {
 	if (config_setting_type(value->setting) != CONFIG_TYPE_BOOL)
 		return key_bad(value, "give true or false");
 	*(bool *)target = config_setting_get_bool(value->setting);
 	return 0;
+}
+
+int key_network(const struct key_value *value, void *target)
+{
+	const char *s = config_setting_get_string(value->setting);
+	struct popcorn_error inner = { 0 };
+
+	if (config_setting_type(value->setting) == CONFIG_TYPE_BOOL) {
+		*(unsigned *)target =
+			config_setting_get_bool(value->setting) ? NETWORK_DEFAULT : NETWORK_NONE;
+		return 0;
+	}
+	if (!s)
+		return key_bad(value, "give true, false, or with whom it may speak: "
+				      "\"primary,kernels\"");
+	return network_parse_peers(s, target, &inner) < 0 ? key_bad(value, "%s", inner.text) : 0;
 }
 
 int key_choice(const struct key_value *value, const char *const *texts, size_t n, unsigned *ret)

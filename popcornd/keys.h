@@ -59,6 +59,9 @@ int key_time(const struct key_value *value, void *target);   /* uint64_t, micros
 int key_string(const struct key_value *value, void *target); /* char * */
 int key_path(const struct key_value *value, void *target);   /* char *, absolute */
 int key_bool(const struct key_value *value, void *target);   /* bool */
+int key_root(const struct key_value *value, void *target);   /* char *, as root_check() */
+/* unsigned, NETWORK_*: a list as for network_parse_peers(), true or false */
+int key_network(const struct key_value *value, void *target);
 /* The index of one of @n texts. */
 int key_choice(const struct key_value *value, const char *const *texts, size_t n, unsigned *ret);
 /* A number from @min to @max; @what: "a kernel has", before them. */
@@ -72,6 +75,14 @@ const char *nearest_word(const char *word, const void *known, size_t n, size_t s
 /* A name is 1..63 of [A-Za-z0-9_.-], the first one a letter or digit. POPCORN_ERROR_INVALID_NAME. */
 int kernel_name_check(const char *name, struct popcorn_error *error);
 bool name_char(char c, bool first);
+
+/* Where the root of a kernel is; or an absolute folder, with ":ro" if nothing is to be written there. */
+#define ROOT_INITRAMFS "initramfs"
+#define ROOT_PRIMARY "primary"
+#define ROOT_READ_ONLY ":ro"
+
+/* INVALID_ARGUMENT: none of these. */
+int root_check(const char *s, struct popcorn_error *error);
 
 /* Physical addresses have 52 bits. */
 #define MEMORY_MAX (UINT64_C(1) << 52)

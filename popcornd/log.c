@@ -10,7 +10,7 @@
 
 #include "log.h"
 
-#define FIELDS_MAX 8
+#define FIELDS_MAX 9
 
 void log_send(int priority, const struct log_fields *fields, const char *format, ...)
 {
@@ -40,7 +40,7 @@ void log_send(int priority, const struct log_fields *fields, const char *format,
 	} table[] = {
 		{ "MESSAGE_ID", fields->id },	    { "POPCORN_KERNEL", fields->kernel },
 		{ "POPCORN_STATE", fields->state }, { "POPCORN_REASON", fields->reason },
-		{ "POPCORN_ERROR", fields->error },
+		{ "POPCORN_ERROR", fields->error }, { "POPCORN_AGENT", fields->agent },
 	};
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {

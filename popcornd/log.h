@@ -3,7 +3,7 @@
 /*
  * The journal of popcornd. Each kind of message has an id with a text in systemd/popcorn.catalog,
  * and fields to search by: POPCORN_KERNEL=, POPCORN_STATE=, POPCORN_REASON=, POPCORN_JOB=,
- * POPCORN_ERROR=.
+ * POPCORN_ERROR=, POPCORN_AGENT=.
  */
 
 #include <stdint.h>
@@ -16,10 +16,11 @@
 #define LOG_ID_CONFIG "1a9c7a1e2f3c4f4c8d5be7a5a2c0d105"    /* the configuration was not taken */
 #define LOG_ID_RECOVERED "1a9c7a1e2f3c4f4c8d5be7a5a2c0d106" /* found at start */
 #define LOG_ID_DRIVER "1a9c7a1e2f3c4f4c8d5be7a5a2c0d107"    /* no driver, or a wrong one */
+#define LOG_ID_AGENT "1a9c7a1e2f3c4f4c8d5be7a5a2c0d108" /* an agent of another version, or none */
 
 struct log_fields {
 	const char *id; /* LOG_ID_*, or NULL */
-	const char *kernel, *state, *reason, *error;
+	const char *kernel, *state, *reason, *error, *agent;
 	uint32_t job; /* or 0 */
 };
 

@@ -8,6 +8,7 @@
 #include "config-build.h"
 #include "job.h"
 #include "log.h"
+#include "servers.h"
 #include "util.h"
 
 int bus_reply_error(sd_bus_message *message, const struct popcorn_error *error, int r)
@@ -272,10 +273,35 @@ static int read_memory_nodes(sd_bus_message *message, struct kernel_def *def,
 	return r < 0 ? r : kernel_def_set_memory_nodes(def, nodes, n, error);
 }
 
+static int read_shares(sd_bus_message *message, struct kernel_def *def, struct popcorn_error *error)
+{
+	int r;
+
+	/* Whatever the file says. */
+	kernel_def_clear_shares(def);
+	r = sd_bus_message_enter_container(message, 'v', "a(ssb)");
+	if (r >= 0)
+		r = sd_bus_message_enter_container(message, 'a', "(ssb)");
+	while (r >= 0) {
+		const char *tag, *path;
+		int read_only;
+
+		r = sd_bus_message_read(message, "(ssb)", &tag, &path, &read_only);
+		if (r <= 0)
+			break;
+		r = kernel_def_add_share(def, tag, path, read_only, error);
+	}
+	if (r >= 0)
+		r = sd_bus_message_exit_container(message);
+	return r < 0 ? r : sd_bus_message_exit_container(message);
+}
+
 struct boot_options {
 	struct kernel_def *def;
 	uint64_t memory; /* what option Memory said */
 	bool by_node;	 /* there was MemoryNodes */
+	bool initrd;	 /* there was Initrd */
+	bool root;	 /* there was Root */
 };
 
 static int read_option(sd_bus_message *message, const char *option, void *userdata,
@@ -286,14 +312,16 @@ static int read_option(sd_bus_message *message, const char *option, void *userda
 	static const struct {
 		const char *name, *type;
 	} types[] = {
-		{ "Cpus", "s" },    { "CpuCount", "u" }, { "Memory", "t" },
-		{ "Kernel", "s" },  { "Initrd", "s" },	 { "CommandLine", "s" },
-		{ "Restart", "s" }, { "Timeout", "t" },	 { "MemoryNodes", "a(ut)" },
+		{ "Cpus", "s" },    { "CpuCount", "u" },    { "Memory", "t" },
+		{ "Kernel", "s" },  { "Initrd", "s" },	    { "CommandLine", "s" },
+		{ "Restart", "s" }, { "Timeout", "t" },	    { "MemoryNodes", "a(ut)" },
+		{ "Vsock", "b" },   { "Shares", "a(ssb)" }, { "Root", "s" },
+		{ "Network", "s" },
 	};
 	const char *type = NULL, *s = NULL;
 	uint64_t t = 0;
 	uint32_t u = 0;
-	int r;
+	int b = 0, r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
 		if (strcmp(types[i].name, option) == 0)
@@ -303,6 +331,8 @@ static int read_option(sd_bus_message *message, const char *option, void *userda
 	r = bus_check_option(message, option, type, error);
 	if (r < 0)
 		return r;
+	if (strcmp(option, "Shares") == 0)
+		return read_shares(message, def, error);
 	if (*type == 'a') {
 		options->by_node = true;
 		return read_memory_nodes(message, def, error);
@@ -310,9 +340,14 @@ static int read_option(sd_bus_message *message, const char *option, void *userda
 	r = sd_bus_message_read(message, "v", type,
 				*type == 's'   ? (void *)&s
 				: *type == 't' ? (void *)&t
+				: *type == 'b' ? (void *)&b
 					       : (void *)&u);
 	if (r < 0)
 		return r;
+	if (strcmp(option, "Vsock") == 0) {
+		def->vsock = b ? WISH_YES : WISH_NO;
+		return 0;
+	}
 
 	if (strcmp(option, "Cpus") == 0) {
 		hwloc_bitmap_t cpus;
@@ -356,7 +391,13 @@ static int read_option(sd_bus_message *message, const char *option, void *userda
 			return bus_invalid_option(option, "is not an absolute path", error);
 		return set_string(&def->image, s);
 	}
+	if (strcmp(option, "Root") == 0) {
+		options->root = true;
+		r = root_check(s, error);
+		return r < 0 ? r : set_string(&def->root, s);
+	}
 	if (strcmp(option, "Initrd") == 0) {
+		options->initrd = true;
 		if (*s == '\0') {
 			/* None, whatever the file says: popcornd makes one. */
 			free(def->initrd);
@@ -372,6 +413,8 @@ static int read_option(sd_bus_message *message, const char *option, void *userda
 			return bus_invalid_option(option, "has a control character in it", error);
 		return set_string(&def->cmdline, s);
 	}
+	if (strcmp(option, "Network") == 0)
+		return network_parse_peers(s, &def->network, error);
 	if (strcmp(s, "no") != 0 && strcmp(s, "on-failure") != 0)
 		return bus_invalid_option(option, "is neither \"no\" nor \"on-failure\"", error);
 	def->restart = strcmp(s, "on-failure") == 0;
@@ -385,8 +428,15 @@ static int read_options(sd_bus_message *message, struct kernel_def *def,
 	int r;
 
 	r = bus_read_options(message, read_option, &options, error);
-	if (r < 0 || !options.memory)
+	if (r < 0)
 		return r;
+	/* Whoever gives an initrd means its /init, also if a file says another root for another one. */
+	if (options.initrd && !options.root && def->initrd) {
+		free(def->root);
+		def->root = NULL;
+	}
+	if (!options.memory)
+		return 0;
 	if (options.by_node && options.memory != def->memory)
 		return popcorn_error_set(error, POPCORN_ERROR_MEMORY_INVALID,
 					 "option Memory says %s, and the parts of MemoryNodes are "
@@ -425,6 +475,8 @@ static int boot_authorized(struct manager *manager, sd_bus_message *message, uid
 	}
 	if (r >= 0)
 		r = read_options(message, boot->def, error);
+	if (r >= 0 && kernel_def_settle(manager->config, boot->def) < 0)
+		r = popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
 	if (r >= 0)
 		r = manager_need_driver(manager, error);
 	if (r >= 0)
@@ -816,6 +868,12 @@ static const sd_bus_vtable manager_vtable[] = {
 				SD_BUS_RESULT("o", job), method_boot, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Launch", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", job),
 				method_launch, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("OpenDevices", SD_BUS_ARGS("s", name),
+				SD_BUS_RESULT("u", generation, "a(ussuah)", devices),
+				method_open_devices, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("OpenServer", SD_BUS_ARGS("s", name, "s", device),
+				SD_BUS_RESULT("h", connection), method_open_server,
+				SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Stop", SD_BUS_ARGS("s", name, "t", timeout),
 				SD_BUS_RESULT("o", job), bus_method_stop,
 				SD_BUS_VTABLE_UNPRIVILEGED),

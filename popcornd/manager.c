@@ -8,6 +8,8 @@
 
 #include "job.h"
 #include "log.h"
+#include "talk.h"
+#include "servers.h"
 #include "util.h"
 
 static int load_config(struct manager *manager, struct popcorn_error *error)
@@ -81,6 +83,25 @@ static void on_found(void *userdata, const char *name, uint32_t id, struct claim
 		kernel->id = id;
 }
 
+/* Kernels went on without popcornd, and so did what connects them. */
+static void recover_network(struct manager *manager)
+{
+	struct popcorn_error error = {};
+	struct kernel *kernel;
+	int r = 0;
+
+	TAILQ_FOREACH(kernel, &manager->kernels, entry)
+		if (kernel->fd >= 0 && kernel->def && state_is_active(kernel->state) && r >= 0)
+			r = network_adopt(manager->network, kernel->name, kernel->id,
+					  kernel->def->network);
+	if (r < 0)
+		popcorn_error_set(&error, POPCORN_ERROR_NO_MEMORY, NULL);
+	else
+		r = network_settle(manager->network, &error);
+	if (r < 0)
+		log_error("the network between kernels is not as it should be: %s", error.text);
+}
+
 static void recover(struct manager *manager)
 {
 	struct kernel *kernel, *next;
@@ -90,6 +111,9 @@ static void recover(struct manager *manager)
 		kernel_announce(kernel);
 		kernel_recover(kernel);
 	}
+	/* Those whose state is the same are asked as well. */
+	talk_look(manager);
+	recover_network(manager);
 }
 
 int manager_need_driver(struct manager *manager, struct popcorn_error *error)
@@ -125,6 +149,7 @@ int manager_need_driver(struct manager *manager, struct popcorn_error *error)
 	}
 	recover(manager);
 	apply_recover(manager);
+	servers_recover(manager);
 	return 0;
 }
 
@@ -327,6 +352,10 @@ int manager_launch(struct manager *manager, const char *name, struct job **ret,
 		r = kernel_def_load(manager->config, manager->options->kernels_dir, name, &def,
 				    &no_file);
 		if (r >= 0) {
+			if (kernel_def_settle(manager->config, def) < 0) {
+				kernel_def_free(def);
+				return popcorn_error_set(error, POPCORN_ERROR_NO_MEMORY, NULL);
+			}
 			*ret_def = def;
 			*ret_from_file = true;
 			return 1;
@@ -580,6 +609,8 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
 	}
 	if (manager->resources)
 		resources_set_config(manager->resources, manager->config);
+	if (network_reload(manager->network, &manager->config->network) < 0)
+		log_error("out of memory: the configuration of the network stays as it was");
 	log_info("the configuration was read again");
 	sd_notify(false, "READY=1\nSTATUS=");
 	return 0;
@@ -605,6 +636,10 @@ int manager_new(const struct manager_options *options, struct manager **ret,
 	r = load_config(manager, error);
 	if (r < 0)
 		goto fail;
+	r = network_new(&manager->config->network, options->run, options->network_ops,
+			options->network_system, &manager->network, error);
+	if (r < 0)
+		goto fail;
 	r = sd_event_default(&manager->event);
 	if (r < 0)
 		goto fail_errno;
@@ -621,6 +656,9 @@ int manager_new(const struct manager_options *options, struct manager **ret,
 	if (r < 0)
 		goto fail_errno;
 
+	/* Without it, as without root, there is no network either. */
+	if (network_watch_new(manager->event, manager->network, &manager->network_watch) < 0)
+		log_info("nobody watches the rules of the network between kernels");
 	r = record_load_all(manager);
 	if (r < 0) {
 		popcorn_error_set_errno(error, r, "can't read the records in %s/kernels",
@@ -676,6 +714,9 @@ struct manager *manager_free(struct manager *manager)
 	while ((kernel = TAILQ_FIRST(&manager->kernels)))
 		kernel_free(kernel);
 	events_free(manager->events);
+	talk_free(manager->talk);
+	network_watch_free(manager->network_watch);
+	network_free(manager->network);
 	resources_free(manager->resources);
 	driver_free(manager->driver);
 	free_configs(manager->configs);
@@ -698,5 +739,5 @@ bool manager_has_threads(const struct manager *manager)
 	TAILQ_FOREACH(job, &manager->jobs, entry)
 		if (job->task)
 			return true;
-	return manager->n_requests > 0;
+	return manager->n_requests > 0 || talk_has_threads(manager->talk);
 }

@@ -17,6 +17,7 @@
 
 #include "config.h"
 #include "driver.h"
+#include "network.h"
 #include "operations.h"
 #include "resources.h"
 
@@ -53,6 +54,9 @@ struct manager_options {
 	const char *run;	  /* "/run/popcorn" */
 	/* driver_open(), or a test's */
 	int (*open_driver)(struct driver **ret, struct popcorn_error *error);
+	/* A test's, or NULL: the system itself */
+	const struct network_ops *network_ops;
+	void *network_system;
 };
 
 /* The configuration, and those before it that threads may still look at. */
@@ -65,6 +69,7 @@ struct kernel;
 struct job;
 struct request;
 struct events;
+struct talk;
 
 TAILQ_HEAD(kernel_list, kernel);
 TAILQ_HEAD(job_list, job);
@@ -80,13 +85,17 @@ struct manager {
 	struct driver *driver;
 	struct resources *resources;
 	struct events *events;
-	struct kernel_list kernels; /* oldest first */
+	struct talk *talk; /* NULL until a kernel's state has changed */
+	struct network *network;
+	struct network_watch *network_watch; /* NULL: nobody watches its rules */
+	struct kernel_list kernels;	     /* oldest first */
 	struct job_list jobs;
 	struct request_list requests;
 	unsigned n_jobs, n_requests;
 	uint32_t last_job_id;
-	struct job *apply; /* the one Apply that is under way, or NULL */
-	bool stopping;	   /* SIGTERM: no new jobs; ends when the last job that must end has */
+	unsigned last_server; /* the number of the last server of files */
+	struct job *apply;    /* the one Apply that is under way, or NULL */
+	bool stopping;	      /* SIGTERM: no new jobs; ends when the last job that must end has */
 };
 
 /* Everything up to a served bus name; the driver may come later. */
@@ -233,3 +242,8 @@ int unit_start(struct job *job);
 void unit_stop(struct manager *manager, const char *unit, uint32_t job_id,
 	       void (*then)(struct manager *manager, uint32_t job_id));
 int unit_init(struct manager *manager);
+
+/* network-watch.c: rules that somebody throws away are made again. -EIO: no right to look. */
+struct network_watch;
+int network_watch_new(sd_event *event, struct network *network, struct network_watch **ret);
+struct network_watch *network_watch_free(struct network_watch *watch);

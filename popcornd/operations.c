@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <lzma.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
@@ -16,7 +15,11 @@
 #include <popcorn/head.h>
 
 #include "cache.h"
+#include "devices.h"
+#include "guest.h"
 #include "klog.h"
+#include "modules.h"
+#include "network.h"
 #include "operations.h"
 #include "util.h"
 #include "vmlinux.h"
@@ -25,9 +28,6 @@
 #define IMAGE_FILE_MAX (512 * MIB)
 #define INITRD_FILE_MAX (4096 * MIB - 1)
 #define PROGRAM_FILE_MAX (64 * MIB)
-/* For a decompressed module; also how much the decompressor may use itself. */
-#define MODULE_SIZE_MAX (64 * MIB)
-#define LZMA_MEMORY_MAX (128 * MIB)
 
 /* Enough for liblzma and stdio. */
 #define PREPARATION_STACK_SIZE (256 * 1024)
@@ -40,13 +40,15 @@
 #define PROGRESS_KERNEL 0.6
 #define PROGRESS_AGENT 0.9
 
-/* What is loaded in a secondary before its init runs, in order. */
-static const char *const guest_modules[] = { "popcorn_msg", "popcorn_guest", "popcorn_vty" };
+#define PROGRESS_ASKED 0.1
+#define PROGRESS_ANSWERED 0.2
 
-/* Where modules that do not come with the kernel are put: by us, by dkms, by other distributions. */
-static const char *const module_folders[] = {
-	"updates/popcorn", "updates/dkms", "updates", "extra/popcorn", "extra", "weak-updates",
-};
+/* What is loaded in every secondary before its init runs, in order. */
+static const char *const guest_modules[] = { "popcorn_msg", "popcorn_guest" };
+
+/* Makes devices of what is in the head; loaded last, when the drivers for them are there. */
+#define DEVICES_MODULE "popcorn_virtio"
+#define VSOCK_DRIVER "vmw_vsock_virtio_transport"
 
 /* Files of a boot. */
 
@@ -89,90 +91,6 @@ static void input_done(struct input *input)
 	free(input->data);
 }
 
-static int unpack_xz(const struct input *packed, struct input *ret)
-{
-	lzma_stream stream = LZMA_STREAM_INIT;
-	_cleanup_free_ uint8_t *data = NULL;
-	size_t room = packed->size * 4 + 65536;
-	lzma_ret code;
-
-	if (lzma_stream_decoder(&stream, LZMA_MEMORY_MAX, LZMA_CONCATENATED) != LZMA_OK)
-		return -ENOMEM;
-	data = malloc(room);
-	stream.next_in = packed->data;
-	stream.avail_in = packed->size;
-	stream.next_out = data;
-	stream.avail_out = room;
-	while (data) {
-		code = lzma_code(&stream, LZMA_FINISH);
-		if (code != LZMA_OK || stream.avail_out > 0)
-			break;
-		if (room >= MODULE_SIZE_MAX) {
-			code = LZMA_DATA_ERROR;
-			break;
-		}
-		uint8_t *more = realloc(data, 2 * room);
-
-		if (!more) {
-			free(steal_ptr(data));
-			break;
-		}
-		data = more;
-		stream.next_out = data + room;
-		stream.avail_out = room;
-		room *= 2;
-	}
-	if (data && code == LZMA_STREAM_END) {
-		ret->size = stream.total_out;
-		ret->data = steal_ptr(data);
-		lzma_end(&stream);
-		return 0;
-	}
-	lzma_end(&stream);
-	return data ? -EBADMSG : -ENOMEM;
-}
-
-/* popcorn's module for @release, plain or xz: the first one found in the folders. */
-static int find_module(const struct config *config, const char *release, const char *module,
-		       struct input *ret, struct popcorn_error *error)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(module_folders); i++) {
-		for (int xz = 0; xz <= 1; xz++) {
-			_cleanup_(input_done) struct input packed = { 0 };
-			char path[PATH_MAX];
-			int r;
-
-			if ((size_t)snprintf(path, sizeof(path), "%s/%s/%s/%s.ko%s",
-					     config->modules, release, module_folders[i], module,
-					     xz ? ".xz" : "") >= sizeof(path))
-				continue;
-			r = read_file(path, MODULE_SIZE_MAX, &packed.data, &packed.size);
-			if (r == -ENOENT || r == -ENOTDIR)
-				continue;
-			if (r == 0 && xz) {
-				r = unpack_xz(&packed, ret);
-			} else if (r == 0) {
-				*ret = packed;
-				packed = (struct input){ 0 };
-			}
-			if (r == -ENOMEM)
-				return no_memory(error);
-			if (r < 0)
-				return popcorn_error_set(error, POPCORN_ERROR_NO_MODULES,
-							 "%s can't be read: %s; build popcorn's "
-							 "modules for kernel %s "
-							 "again",
-							 path, strerror(-r), release);
-			return 0;
-		}
-	}
-	return popcorn_error_set(
-		error, POPCORN_ERROR_NO_MODULES,
-		"kernel %s needs popcorn's module %s.ko, which is not in %s/%s/updates or extra; "
-		"install linux-headers-%s, then 'dkms autoinstall -k %s'",
-		release, module, config->modules, release, release, release);
-}
-
 /* A program that needs no libraries: nothing of that kind is in our initramfs. */
 static bool is_static_program(const struct input *program)
 {
@@ -199,7 +117,8 @@ static bool is_static_program(const struct input *program)
 
 /* All that a boot needs from the disk. */
 struct boot_files {
-	struct input image, modules[ARRAY_SIZE(guest_modules)], agent, busybox;
+	struct input image, agent, busybox;
+	struct modules modules;
 	struct input initramfs; /* made of the last three and the initrd */
 	struct stat image_stat;
 	struct bzimage kernel;
@@ -213,8 +132,7 @@ struct boot_files *boot_files_free(struct boot_files *files)
 		return NULL;
 	vmlinux_done(&files->vmlinux);
 	input_done(&files->image);
-	for (size_t i = 0; i < ARRAY_SIZE(files->modules); i++)
-		input_done(&files->modules[i]);
+	modules_done(&files->modules);
 	input_done(&files->agent);
 	input_done(&files->busybox);
 	input_done(&files->initramfs);
@@ -381,6 +299,47 @@ static uint64_t kernel_needs(const struct bzimage *kernel)
 	return POPCORN_HEAD_SIZE + FIRST_RANGE_SLACK + kernel->alignment + kernel->init_size;
 }
 
+/* popcorn's, and, if the kernel is to have devices, their drivers. */
+static int read_modules(const struct config *config, const struct kernel_def *def,
+			const char *release, struct modules *ret, struct popcorn_error *error)
+{
+	const struct {
+		bool wanted;
+		const char *name, *what_for;
+		bool needed;
+	} drivers[] = {
+		{ kernel_def_has_root(def), "virtiofs", "its root", true },
+		{ kernel_def_keeps_root(def), "overlay", "its root", true },
+		{ def->n_shares > 0, "virtiofs", "its shares", true },
+		{ def->vsock == WISH_YES, VSOCK_DRIVER, "vsock", true },
+		{ devices_has_network(config, def), "virtio_net", "its network",
+		  def->network != NETWORK_DEFAULT },
+	};
+	bool devices = false;
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(guest_modules) && r == 0; i++)
+		r = modules_add_ours(ret, config->modules, release, guest_modules[i], error);
+	for (size_t i = 0; i < ARRAY_SIZE(drivers) && r == 0; i++) {
+		if (!drivers[i].wanted)
+			continue;
+		r = modules_add_driver(ret, config->modules, release, drivers[i].name,
+				       drivers[i].what_for, drivers[i].needed, error);
+		/* Not there, and not asked for by anybody. */
+		if (r > 0)
+			r = 0;
+		else
+			devices = true;
+	}
+	/* A kernel with nothing but a socket device that nobody asked for is not to boot longer for it. */
+	if (r == 0 && devices && def->vsock == WISH_NOT_SAID)
+		r = modules_add_driver(ret, config->modules, release, VSOCK_DRIVER, "vsock", false,
+				       error);
+	if (r >= 0 && devices)
+		r = modules_add_ours(ret, config->modules, release, DEVICES_MODULE, error);
+	return r;
+}
+
 /* What the initramfs is made of, but for the user's initrd; without one a shell is among it. */
 static int read_parts(const struct config *config, const struct kernel_def *def,
 		      struct boot_files *files, struct popcorn_error *error)
@@ -388,16 +347,14 @@ static int read_parts(const struct config *config, const struct kernel_def *def,
 	static const char hint[] = "install busybox-static, or give an initrd";
 	int r;
 
-	for (size_t i = 0; i < ARRAY_SIZE(guest_modules); i++) {
-		r = find_module(config, files->kernel.release, guest_modules[i], &files->modules[i],
-				error);
-		if (r < 0)
-			return r;
-	}
+	r = read_modules(config, def, files->kernel.release, &files->modules, error);
+	if (r < 0)
+		return r;
 	r = read_input("first program of a kernel", config->agent, PROGRAM_FILE_MAX,
 		       POPCORN_ERROR_FAILED, "install popcorn again", &files->agent.data,
 		       &files->agent.size, NULL, error);
-	if (r < 0 || def->initrd)
+	/* With a root of its own it starts nothing of its initramfs but the agent. */
+	if (r < 0 || def->initrd || kernel_def_has_root(def))
 		return r;
 	r = read_input("shell of a kernel without initrd", config->busybox, PROGRAM_FILE_MAX,
 		       POPCORN_ERROR_INITRD_NOT_FOUND, hint, &files->busybox.data,
@@ -410,14 +367,46 @@ static int read_parts(const struct config *config, const struct kernel_def *def,
 	return r;
 }
 
+/* At most, beside modules. */
+#define INITRAMFS_FILES 16
+
+/* The text of /popcorn/modules, and the paths of the files, one behind the other, each with its NUL. */
+static int list_modules(const struct modules *modules, char **ret_list, char **ret_paths)
+{
+	char *list = NULL, *paths = NULL;
+	size_t list_size, paths_size;
+	FILE *f = open_memstream(&list, &list_size), *g = open_memstream(&paths, &paths_size);
+	int r = 0;
+
+	for (size_t i = 0; f && g && i < modules->n; i++) {
+		fprintf(f, "%s\n", modules->list[i].name);
+		fprintf(g, "popcorn/%s%c", modules->list[i].name, 0);
+	}
+	if (!f || fclose(f) != 0)
+		r = -ENOMEM;
+	if (!g || fclose(g) != 0)
+		r = -ENOMEM;
+	if (r < 0) {
+		free(list);
+		free(paths);
+		return r;
+	}
+	*ret_list = list;
+	*ret_paths = paths;
+	return 0;
+}
+
 /* The user's initrd and our part; if there is no initrd also what a shell needs. */
-static int build_initramfs(const char *name, const struct kernel_def *def, struct boot_files *parts,
+static int build_initramfs(const char *name, const struct kernel_def *def,
+			   const char *network_lines, struct boot_files *parts,
 			   struct popcorn_error *error)
 {
 	_cleanup_(input_done) struct input initrd = { 0 };
-	struct initramfs_file files[16] = { 0 };
-	char list[128], paths[ARRAY_SIZE(guest_modules)][64];
-	size_t n = 0, length = 0;
+	_cleanup_free_ struct initramfs_file *files = NULL;
+	_cleanup_free_ char *text = NULL, *list = NULL, *paths = NULL;
+	const struct modules *modules = &parts->modules;
+	const char *path;
+	size_t n = 0;
 	int r;
 
 	if (def->initrd) {
@@ -427,11 +416,10 @@ static int build_initramfs(const char *name, const struct kernel_def *def, struc
 		if (r < 0)
 			return r;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(guest_modules); i++) {
-		length += (size_t)snprintf(list + length, sizeof(list) - length, "%s.ko\n",
-					   guest_modules[i]);
-		snprintf(paths[i], sizeof(paths[i]), "popcorn/%s.ko", guest_modules[i]);
-	}
+	files = calloc(INITRAMFS_FILES + modules->n, sizeof(*files));
+	if (!files || guest_config(name, def, network_lines, &text) < 0 ||
+	    list_modules(modules, &list, &paths) < 0)
+		return no_memory(error);
 	files[n++] = (struct initramfs_file){
 		"popcorn-agent", S_IFREG | 0755, parts->agent.data, parts->agent.size, 0, 0
 	};
@@ -440,10 +428,13 @@ static int build_initramfs(const char *name, const struct kernel_def *def, struc
 	files[n++] = (struct initramfs_file){
 		"popcorn/modules", S_IFREG | 0644, list, strlen(list), 0, 0
 	};
-	for (size_t i = 0; i < ARRAY_SIZE(guest_modules); i++)
+	files[n++] = (struct initramfs_file){
+		"popcorn/config", S_IFREG | 0644, text, strlen(text), 0, 0
+	};
+	path = paths;
+	for (size_t i = 0; i < modules->n; i++, path += strlen(path) + 1)
 		files[n++] = (struct initramfs_file){
-			paths[i], S_IFREG | 0644, parts->modules[i].data, parts->modules[i].size, 0,
-			0
+			path, S_IFREG | 0644, modules->list[i].data, modules->list[i].size, 0, 0
 		};
 	if (!def->initrd) {
 		static const char *const folders[] = { "dev", "proc", "root", "run", "sys", "tmp" };
@@ -455,6 +446,8 @@ static int build_initramfs(const char *name, const struct kernel_def *def, struc
 		/* The kernel opens it for the first process, before anybody can make it. */
 		files[n++] =
 			(struct initramfs_file){ "dev/console", S_IFCHR | 0600, NULL, 0, 5, 1 };
+	}
+	if (parts->busybox.data) {
 		files[n++] = (struct initramfs_file){ "bin/busybox",
 						      S_IFREG | 0755,
 						      parts->busybox.data,
@@ -527,6 +520,9 @@ int boot_check(const struct config *config, const struct kernel_def *def, struct
 	_cleanup_free_ char *cmdline = NULL;
 	int r;
 
+	r = network_check(&config->network, def->network, error);
+	if (r < 0)
+		return r;
 	r = read_image(def, &files, error);
 	if (r < 0)
 		return r;
@@ -543,6 +539,9 @@ int boot_check(const struct config *config, const struct kernel_def *def, struct
 			files->kernel.release, (kernel_needs(&files->kernel) + MIB - 1) / MIB,
 			SIZE_TEXT(largest_part(def)), def->memory_nodes ? " of any one node" : "");
 	r = check_initrd(config, def, &files->kernel, error);
+	if (r < 0)
+		return r;
+	r = devices_check(config, def, error);
 	if (r < 0)
 		return r;
 	r = read_parts(config, def, files, error);
@@ -573,11 +572,10 @@ static bool is_cancelled(const struct operation *operation)
 	return poll(&fd, 1, 0) > 0;
 }
 
-static int create_kernel(struct driver *driver, const char *name, int *ret_fd,
+static int create_kernel(struct driver *driver, const char *name, uint32_t *ret_id, int *ret_fd,
 			 struct popcorn_error *error)
 {
 	struct popcorn_info info;
-	uint32_t id;
 	int r;
 
 	r = driver->ops->info(driver, &info);
@@ -591,7 +589,7 @@ static int create_kernel(struct driver *driver, const char *name, int *ret_fd,
 					 "to load another kernel, as it does for kexec; boot it "
 					 "without Secure Boot or "
 					 "lockdown=");
-	r = driver->ops->create(driver, name, &id, ret_fd);
+	r = driver->ops->create(driver, name, ret_id, ret_fd);
 	switch (r) {
 	case -EEXIST:
 		return popcorn_error_set(error, POPCORN_ERROR_NAME_TAKEN,
@@ -776,6 +774,20 @@ static int undo_boot(struct resources *resources, struct driver *driver, int fd,
 	return release_kernel(resources, driver, fd, claim, error);
 }
 
+/* What its device is to be like, and what its agent is told. @ret_lines NULL: it gets no network. */
+static int plan_network(const struct config *config, const struct kernel_def *def,
+			const struct operation *operation, uint32_t id, struct device_net *ret_net,
+			char **ret_lines, struct popcorn_error *error)
+{
+	if (!operation->network || !devices_has_network(config, def))
+		return 0;
+	network_mac(id, ret_net->mac);
+	ret_net->mtu = (uint16_t)config->network.mtu;
+	if (network_get_agent_lines(operation->network, id, def->network, ret_lines) < 0)
+		return no_memory(error);
+	return 0;
+}
+
 int boot_kernel(const struct config *config, struct resources *resources, struct driver *driver,
 		const char *name, const struct kernel_def *def, struct boot_files *checked,
 		struct claim *claim, const struct operation *operation, int *ret_fd, char **ret_log,
@@ -790,9 +802,12 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 		.cmdline = def->cmdline ? def->cmdline : "",
 	};
 	_cleanup_close_ int fd = -1;
+	_cleanup_free_ char *network_lines = NULL;
 	struct image_partition partition;
 	enum popcorn_reason reason = POPCORN_REASON_KILLED;
+	struct device_net net;
 	bool started = false;
+	uint32_t id;
 	int r;
 
 	if (ret_log)
@@ -808,14 +823,17 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 	}
 	preparation.files = files;
 	preparation_start(&preparation);
-	r = build_initramfs(name, def, files, error);
-	if (r < 0)
-		return r;
-	r = create_kernel(driver, name, &fd, error);
+	r = create_kernel(driver, name, &id, &fd, error);
 	if (r < 0)
 		return r;
 
 	/* From here on there is something to undo. */
+	r = plan_network(config, def, operation, id, &net, &network_lines, &cause);
+	if (r < 0)
+		goto fail;
+	r = build_initramfs(name, def, network_lines, files, &cause);
+	if (r < 0)
+		goto fail;
 	claim_need_first(claim, kernel_needs(&files->kernel),
 			 kernel_needs(&files->kernel) + files->initramfs.size);
 	r = resources_take(resources, claim, fd, operation, &cause);
@@ -839,6 +857,10 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 	if (r < 0)
 		goto fail;
 	r = load_image(driver, fd, &image, &cause);
+	if (r < 0)
+		goto fail;
+	/* Released with the kernel. */
+	r = devices_add(def, network_lines ? &net : NULL, driver, fd, id, &cause);
 	if (r < 0)
 		goto fail;
 	if ((operation->wait_for_turn && operation->wait_for_turn(operation->userdata) < 0) ||
@@ -908,6 +930,7 @@ int stop_kernel(struct driver *driver, int fd, uint64_t timeout_usec,
 {
 	uint64_t now = now_usec();
 	uint64_t deadline = timeout_usec < UINT64_MAX - now ? now + timeout_usec : UINT64_MAX;
+	bool asked = false;
 	int r;
 
 	for (;;) {
@@ -935,7 +958,20 @@ int stop_kernel(struct driver *driver, int fd, uint64_t timeout_usec,
 					error, r, "the kernel can't be asked to shut down");
 			continue;
 		case POPCORN_STATE_STOPPING:
-			break;
+			if (asked)
+				break;
+			/*
+			 * Only now that its end can't be taken for one of its own; also after a restart of
+			 * popcornd, which does not know what the last one did.
+			 */
+			asked = true;
+			report(operation, "asked", PROGRESS_ASKED);
+			if (operation->ask_agent && !is_cancelled(operation) &&
+			    operation->ask_agent(operation->userdata, status.id, status.generation,
+						 deadline) == 0)
+				report(operation, "answered", PROGRESS_ANSWERED);
+			/* It may have ended meanwhile, which is told once. */
+			continue;
 		}
 		r = wait_change(fd, operation->cancel_fd, deadline);
 		if (r == -ECANCELED)

@@ -16,14 +16,14 @@ struct boot_files *boot_files_free(struct boot_files *files);
 /*
  * Everything about a boot that can be refused by looking, before anything is taken or a unit
  * started: image and initrd exist and are sound, modules for its version are there, the command
- * line fits. The errors of image.h, NO_MODULES, IMAGE_NOT_FOUND, INITRD_NOT_FOUND. @ret (may be
+ * line fits, the network is one that there is. The errors of image.h, NETWORK, NO_MODULES, IMAGE_NOT_FOUND, INITRD_NOT_FOUND. @ret (may be
  * NULL) is for boot_kernel(), which then boots exactly what was looked at.
  */
 int boot_check(const struct config *config, const struct kernel_def *def, struct boot_files **ret,
 	       struct popcorn_error *error);
 
 /*
- * create ▶ take ▶ build image ▶ LOAD ▶ START ▶ wait for "running". On failure everything is undone
+ * create ▶ take ▶ build image ▶ LOAD ▶ devices ▶ START ▶ wait for "running". On failure everything is undone
  * in reverse order, except that a kernel whose CPU was not seen stopped stays "failed" in the
  * driver, with error CPU_STUCK; then, and if memory did not come back online, claim_holds().
  * @ret_fd is the kernel's descriptor. BOOT_TIMEOUT, CRASHED (it died while booting),

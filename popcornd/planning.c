@@ -176,7 +176,10 @@ static struct policy_kernel settings_of(const struct plan_kernel *kernel)
 	settings.image = (char *)either(own->image, group->image);
 	settings.initrd = (char *)either(own->initrd, group->initrd);
 	settings.cmdline = (char *)either(own->cmdline, group->cmdline);
+	settings.root = (char *)either(own->root, group->root);
 	settings.restart = own->restart >= 0 ? own->restart : group->restart;
+	if (own->network)
+		settings.network = own->network;
 	if (own->boot_timeout_usec)
 		settings.boot_timeout_usec = own->boot_timeout_usec;
 	return settings;
@@ -234,7 +237,12 @@ static int make_def(const struct planning *planning, const struct config *config
 	def->initrd = steal_ptr(initrd);
 	free(def->cmdline);
 	def->cmdline = steal_ptr(cmdline);
+	if (settings.root && !(def->root = strdup(settings.root)))
+		return no_memory(error);
+	if (kernel_def_settle(config, def) < 0)
+		return no_memory(error);
 	def->restart = settings.restart > 0;
+	def->network = settings.network;
 	if (settings.boot_timeout_usec)
 		def->boot_timeout_usec = settings.boot_timeout_usec;
 	for (size_t i = 0; i < kernel->n_cpus; i++)
@@ -265,6 +273,9 @@ static int find_difference(const struct config *config, const struct plan_kernel
 {
 	struct policy_kernel settings = settings_of(kernel);
 	const char *image = settings.image ?: config->default_image;
+	const char *root = settings.root     ? settings.root
+			   : settings.initrd ? ROOT_INITRAMFS
+					     : config->default_root;
 	_cleanup_free_ char *cmdline = NULL;
 	int r = 0;
 
@@ -278,8 +289,13 @@ static int find_difference(const struct config *config, const struct plan_kernel
 	else if (!is_same_file(settings.initrd, old->initrd))
 		r = asprintf(ret, "initrd %s instead of %s", settings.initrd ?: "of popcornd",
 			     old->initrd ?: "popcornd's own");
+	else if (strcmp(root, old->root ?: ROOT_INITRAMFS) != 0)
+		r = asprintf(ret, "root %s instead of %s", root, old->root ?: ROOT_INITRAMFS);
 	else if (strcmp(cmdline, old->cmdline ?: "") != 0)
 		r = asprintf(ret, "command line '%s' instead of '%s'", cmdline, old->cmdline ?: "");
+	else if (settings.network != old->network)
+		r = asprintf(ret, "network %s instead of %s", PEERS_TEXT(settings.network),
+			     PEERS_TEXT(old->network));
 	if (r < 0)
 		*ret = NULL;
 	return r < 0 ? -ENOMEM : 0;
@@ -542,7 +558,8 @@ static bool is_checked_by(const struct kernel_def *def, const struct kernel_def 
 
 	if (!is_same_text(def->image, checked->image) ||
 	    !is_same_text(def->initrd, checked->initrd) ||
-	    !is_same_text(def->cmdline, checked->cmdline) || def->memory < checked->memory)
+	    !is_same_text(def->cmdline, checked->cmdline) || def->network != checked->network ||
+	    !is_same_text(def->root, checked->root) || def->memory < checked->memory)
 		return false;
 	for (size_t i = 0; i < def->n_memory_nodes; i++)
 		if (def->memory_nodes[i].bytes > most)

@@ -19,12 +19,18 @@
 #include "log.h"
 #include "util.h"
 
-/* 64 lines of history with 256 bytes of text, escaped, and two command lines' worth. */
-#define RECORD_MAX (256U * 1024)
+/* 64 lines of history with 256 bytes of text, escaped, two command lines' worth, and shares. */
+#define RECORD_MAX (512U * 1024)
 
 static const char *const saved_folders[] = {
 	[SAVED_CONSOLE] = "console",
 	[SAVED_LOG] = "log",
+};
+
+static const char *const wish_names[] = {
+	[WISH_NOT_SAID] = "default",
+	[WISH_NO] = "no",
+	[WISH_YES] = "yes",
 };
 
 static int reason_from_string(const char *s)
@@ -37,41 +43,17 @@ static int reason_from_string(const char *s)
 	return -EINVAL;
 }
 
-/* All of @data into <run>/<folder>/<name>, aside and renamed. */
-static int replace_file(const char *run, const char *folder, const char *name, const void *data,
-			size_t size)
+/* All of @data into <run>/<folder>/<name>. */
+static int save(const char *run, const char *folder, const char *name, const void *data,
+		size_t size)
 {
-	_cleanup_free_ char *path = NULL, *aside = NULL;
-	_cleanup_close_ int fd = -1;
-	const char *p = data;
-	int r;
+	_cleanup_free_ char *path = NULL;
 
-	/* A name does not begin with a dot, so the aside can't be another kernel's. */
-	if (asprintf(&path, "%s/%s/%s", run, folder, name) < 0 ||
-	    asprintf(&aside, "%s/%s/.%s", run, folder, name) < 0)
+	if (asprintf(&path, "%s/%s/%s", run, folder, name) < 0) {
+		path = NULL;
 		return -ENOMEM;
-	fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -errno;
-	while (size > 0) {
-		ssize_t n = write(fd, p, size);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			r = -errno;
-			unlink(aside);
-			return r;
-		}
-		p += n;
-		size -= (size_t)n;
 	}
-	if (rename(aside, path) < 0) {
-		r = -errno;
-		unlink(aside);
-		return r;
-	}
-	return 0;
+	return replace_file(path, 0600, data, size);
 }
 
 static void put_text(FILE *f, const char *s)
@@ -122,6 +104,7 @@ int record_write(const struct kernel *kernel)
 		put(f, "IMAGE", def->image);
 		put(f, "INITRD", def->initrd);
 		put(f, "CMDLINE", def->cmdline);
+		put(f, "ROOT", def->root);
 		if (def->cpus) {
 			_cleanup_free_ char *list = NULL;
 
@@ -138,6 +121,15 @@ int record_write(const struct kernel *kernel)
 				put(f, "MEMORY_NODES", nodes);
 		}
 		put(f, "RESTART", def->restart ? "on-failure" : "no");
+		put(f, "VSOCK", wish_names[def->vsock]);
+		for (size_t i = 0; i < def->n_shares; i++) {
+			const struct kernel_share *share = &def->shares[i];
+
+			fprintf(f, "SHARE=%s:%s:", share->tag, share->read_only ? "ro" : "rw");
+			put_text(f, share->path);
+			fputc('\n', f);
+		}
+		put(f, "NETWORK", PEERS_TEXT(def->network));
 		fprintf(f, "BOOT_TIMEOUT=%" PRIu64 "\n", def->boot_timeout_usec);
 	}
 	for (size_t i = 0; i < kernel->n_steps; i++)
@@ -152,7 +144,7 @@ int record_write(const struct kernel *kernel)
 	}
 	if (fclose(f) != 0)
 		return -ENOMEM;
-	return replace_file(kernel->manager->options->run, "kernels", kernel->name, buf, size);
+	return save(kernel->manager->options->run, "kernels", kernel->name, buf, size);
 }
 
 static void remove_file(const char *run, const char *folder, const char *name)
@@ -180,7 +172,7 @@ void saved_remove(const char *run, const char *name)
 
 int saved_write(const char *run, const char *name, enum saved what, const void *data, size_t size)
 {
-	return replace_file(run, saved_folders[what], name, data, size);
+	return save(run, saved_folders[what], name, data, size);
 }
 
 int saved_open(const char *run, const char *name, enum saved what)
@@ -290,6 +282,17 @@ static int load_step(struct kernel *kernel, char *value)
 	return 0;
 }
 
+/* TAG:ro|rw:PATH */
+static int load_share(struct kernel_def *def, char *value)
+{
+	char *mode = strchr(value, ':');
+
+	if (!mode || (strncmp(mode, ":ro:", 4) != 0 && strncmp(mode, ":rw:", 4) != 0))
+		return -EBADMSG;
+	*mode = '\0';
+	return kernel_def_add_share(def, value, mode + 4, mode[2] == 'o', NULL);
+}
+
 static int load_line(struct kernel *kernel, struct kernel_def *def, const char *key, char *value)
 {
 	uint64_t n;
@@ -328,6 +331,8 @@ static int load_line(struct kernel *kernel, struct kernel_def *def, const char *
 		return set_text(&def->image, value);
 	if (strcmp(key, "INITRD") == 0)
 		return set_text(&def->initrd, value);
+	if (strcmp(key, "ROOT") == 0)
+		return root_check(value, NULL) < 0 ? -EINVAL : set_text(&def->root, value);
 	if (strcmp(key, "CMDLINE") == 0)
 		return set_text(&def->cmdline, value);
 	if (strcmp(key, "CPUS") == 0) {
@@ -346,6 +351,16 @@ static int load_line(struct kernel *kernel, struct kernel_def *def, const char *
 		def->restart = strcmp(value, "on-failure") == 0;
 		return 0;
 	}
+	if (strcmp(key, "VSOCK") == 0) {
+		for (unsigned i = 0; i < ARRAY_SIZE(wish_names); i++)
+			if (strcmp(value, wish_names[i]) == 0)
+				def->vsock = i;
+		return 0;
+	}
+	if (strcmp(key, "SHARE") == 0)
+		return load_share(def, value);
+	if (strcmp(key, "NETWORK") == 0)
+		return network_parse_peers(value, &def->network, NULL);
 	if (strcmp(key, "DEFINITION") == 0) {
 		kernel->def_from_file = strcmp(value, "file") == 0;
 		return 1;

@@ -27,12 +27,15 @@
 
 #define PROGRESS_RESERVE 0.4
 
+struct network;
+
 /* What a blocking operation looks at between its steps. */
 struct operation {
 	int cancel_fd; /* readable = give up, undo, return CANCELLED; or -1 */
 	/*
 	 * May be NULL. Called in the thread of the operation. @step: "reserve", "load", "leader", "start",
-	 * "kernel", "agent"; @fraction 0..1 of all, of which "reserve" is PROGRESS_RESERVE.
+	 * "kernel", "agent"; of a stop "asked", "answered"; @fraction 0..1 of all, of which "reserve" is
+	 * PROGRESS_RESERVE.
 	 */
 	void (*progress)(void *userdata, const char *step, double fraction);
 	/*
@@ -40,7 +43,13 @@ struct operation {
 	 * be, or until that may be told. -ECANCELED.
 	 */
 	int (*wait_for_turn)(void *userdata);
+	/*
+	 * May be NULL. Called once a kernel was asked to shut down: asks its agent as well, and blocks until that
+	 * has answered, or will not; no longer than to @deadline (of now_usec()). 0: it has heard.
+	 */
+	int (*ask_agent)(void *userdata, uint32_t id, uint32_t generation, uint64_t deadline);
 	void *userdata;
+	struct network *network; /* that kernels are on, or NULL */
 };
 
 struct resources;

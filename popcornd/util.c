@@ -129,6 +129,43 @@ int make_folders(const char *path, unsigned mode)
 	}
 }
 
+int replace_file(const char *path, unsigned mode, const void *data, size_t size)
+{
+	const char *slash = strrchr(path, '/'), *p = data;
+	_cleanup_free_ char *aside = NULL;
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	if (!slash)
+		return -EINVAL;
+	if (asprintf(&aside, "%.*s/.%s", (int)(slash - path), path, slash + 1) < 0) {
+		aside = NULL;
+		return -ENOMEM;
+	}
+	fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+	if (fd < 0)
+		return -errno;
+	while (size > 0) {
+		ssize_t n = write(fd, p, size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			r = -errno;
+			unlink(aside);
+			return r;
+		}
+		p += n;
+		size -= (size_t)n;
+	}
+	if (rename(aside, path) < 0) {
+		r = -errno;
+		unlink(aside);
+		return r;
+	}
+	return 0;
+}
+
 void text_add(char *text, size_t size, const char *format, ...)
 {
 	size_t used = strlen(text);

@@ -72,6 +72,12 @@ struct stat;
 int read_file_stat(const char *path, size_t max, void **ret, size_t *ret_size,
 		   struct stat *ret_stat);
 
+/*
+ * All of @data as the file @path, which readers find as it was or as it is to be: aside, as ".NAME" in
+ * the same folder, and renamed.
+ */
+int replace_file(const char *path, unsigned mode, const void *data, size_t size);
+
 /* Adds to @text; what does not fit into @size bytes ends in "…". */
 void text_add(char *text, size_t size, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

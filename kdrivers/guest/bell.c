@@ -3,9 +3,12 @@
  * Doorbells. Ours is an interrupt vector of one CPU of this kernel, published in the head; the
  * primary sends a plain IPI to it. Its own is published the same way.
  */
+#include <linux/export.h>
 #include <linux/interrupt.h>
-#include <asm/sync_bitops.h>
+#include <linux/mutex.h>
+#include <linux/rcupdate.h>
 #include <popcorn/doorbell.h>
+#include <popcorn/guest.h>
 
 #include "guest.h"
 
@@ -15,6 +18,20 @@ static void publish(struct popcorn_doorbell *doorbell, u64 bell)
 }
 
 static struct popcorn_doorbell doorbell = { .publish = publish };
+
+static const struct popcorn_guest_listener __rcu *listener;
+
+/* What is not for this module. Without anybody who listens it is lost: who comes later looks by himself. */
+static void pass_on(u32 reasons)
+{
+	const struct popcorn_guest_listener *to;
+
+	rcu_read_lock();
+	to = rcu_dereference(listener);
+	if (to)
+		to->bell(reasons);
+	rcu_read_unlock();
+}
 
 /*
  * Edges merge: one call stands for any number of rings, and one that finds no reason is no error.
@@ -29,6 +46,8 @@ static irqreturn_t bell_interrupt(int irq, void *cookie)
 		console_input();
 	if (reasons & POPCORN_BELL_SHUTDOWN)
 		device_shutdown_asked();
+	if (reasons & POPCORN_GUEST_BELLS)
+		pass_on(reasons & POPCORN_GUEST_BELLS);
 	return IRQ_HANDLED;
 }
 
@@ -38,12 +57,7 @@ static irqreturn_t bell_interrupt(int irq, void *cookie)
  */
 void bell_ring(u32 reasons)
 {
-	u32 *word = &guest_head->to_primary;
-	u32 old = READ_ONCE(*word), seen;
-
-	/* A literal lock prefix: see head.h. Also a full barrier: what is announced comes first. */
-	while ((seen = sync_cmpxchg(word, old, old | reasons)) != old)
-		old = seen;
+	popcorn_bits_set(&guest_head->to_primary, reasons);
 	popcorn_doorbell_ring(READ_ONCE(guest_head->primary_bell));
 }
 
@@ -68,3 +82,71 @@ void bell_exit(void)
 {
 	popcorn_doorbell_free(&doorbell);
 }
+
+/* For other modules: popcorn/guest.h */
+
+static DEFINE_MUTEX(listener_lock);
+
+/**
+ * popcorn_guest_head - the head of this kernel's memory
+ *
+ * Return: mapped, checked, and there as long as the kernel runs.
+ */
+struct popcorn_head *popcorn_guest_head(void)
+{
+	return guest_head;
+}
+EXPORT_SYMBOL_GPL(popcorn_guest_head);
+
+/**
+ * popcorn_guest_ring - ring at the primary
+ * @reasons: POPCORN_BELL_*, those to the primary
+ *
+ * A full barrier: what is announced comes first. A ring that got lost is made good by the heartbeat.
+ *
+ * Context: any.
+ */
+void popcorn_guest_ring(u32 reasons)
+{
+	bell_ring(reasons);
+}
+EXPORT_SYMBOL_GPL(popcorn_guest_ring);
+
+/**
+ * popcorn_guest_listen - be told when the primary rings
+ * @new: stays where it is until popcorn_guest_unlisten()
+ *
+ * What was rung before is for the caller to find.
+ *
+ * Context: may sleep.
+ * Return: 0; -EBUSY: somebody else listens.
+ */
+int popcorn_guest_listen(const struct popcorn_guest_listener *new)
+{
+	int err = 0;
+
+	mutex_lock(&listener_lock);
+	if (rcu_access_pointer(listener))
+		err = -EBUSY;
+	else
+		rcu_assign_pointer(listener, new);
+	mutex_unlock(&listener_lock);
+	return err;
+}
+EXPORT_SYMBOL_GPL(popcorn_guest_listen);
+
+/**
+ * popcorn_guest_unlisten - not any more
+ * @old: of popcorn_guest_listen()
+ *
+ * Context: may sleep. Afterwards it neither runs nor is called.
+ */
+void popcorn_guest_unlisten(const struct popcorn_guest_listener *old)
+{
+	mutex_lock(&listener_lock);
+	if (rcu_access_pointer(listener) == old)
+		RCU_INIT_POINTER(listener, NULL);
+	mutex_unlock(&listener_lock);
+	synchronize_rcu();
+}
+EXPORT_SYMBOL_GPL(popcorn_guest_unlisten);

@@ -5,7 +5,6 @@
  */
 #include <linux/interrupt.h>
 #include <linux/rculist.h>
-#include <asm/sync_bitops.h>
 #include <popcorn/doorbell.h>
 
 #include "kexec.h"
@@ -43,9 +42,11 @@ void popcorn_reasons_take(struct popcorn_kernel *kernel)
 		return;
 	/* A full barrier: the reasons are taken before what they announce is read. */
 	reasons = xchg(&kernel->head->to_primary, 0);
+	if (reasons & POPCORN_BELL_KICK)
+		popcorn_devices_kick(kernel);
 	if (reasons & (POPCORN_BELL_OUTPUT | POPCORN_BELL_SPACE))
 		wake_up_interruptible(&kernel->console_wait);
-	if (reasons & POPCORN_BELL_STATE) {
+	if (reasons & (POPCORN_BELL_STATE | POPCORN_BELL_REQUEST)) {
 		popcorn_get(kernel);
 		if (!queue_work(popcorn_wq, &kernel->work))
 			popcorn_put(kernel); /* never the last one: the work has its own */
@@ -67,20 +68,35 @@ static irqreturn_t bell_interrupt(int irq, void *cookie)
  * Rings at a running kernel. What it published is believed only if it is a bell of its own. One
  * that is not ready finds the reasons when it gets ready; the watch repeats.
  *
- * Context: kernel->lock or mem_lock is held, the head is there, the CPUs do not change.
+ * Context: any but NMI, as long as somebody keeps the kernel object. Does nothing when the kernel has ended.
  */
 void popcorn_ring(struct popcorn_kernel *kernel, u32 reasons)
 {
-	struct popcorn_head *head = kernel->head;
-	u32 old = READ_ONCE(head->to_guest), seen;
 	u64 guest;
 
-	/* See head.h for why not atomic_or(). Also orders what is announced before the ring. */
-	while ((seen = sync_cmpxchg(&head->to_guest, old, old | reasons)) != old)
-		old = seen;
-	guest = READ_ONCE(head->guest_bell);
-	if (popcorn_owns_apicid(kernel, POPCORN_BELL_APICID(guest)))
-		popcorn_doorbell_ring(guest);
+	rcu_read_lock();
+	if (READ_ONCE(kernel->rings)) {
+		popcorn_bits_set(&kernel->head->to_guest, reasons);
+		guest = READ_ONCE(kernel->head->guest_bell);
+		/* The bell rarely moves, and a kernel may have thousands of CPUs to look through. */
+		if (guest && (guest == READ_ONCE(kernel->own_bell) ||
+			      popcorn_owns_apicid(kernel, POPCORN_BELL_APICID(guest)))) {
+			WRITE_ONCE(kernel->own_bell, guest);
+			popcorn_doorbell_ring(guest);
+		}
+	}
+	rcu_read_unlock();
+}
+
+/*
+ * After it nobody rings at the kernel any more. Context: kernel->lock is held. May sleep.
+ */
+void popcorn_bell_quiet(struct popcorn_kernel *kernel)
+{
+	if (!kernel->rings)
+		return;
+	WRITE_ONCE(kernel->rings, false);
+	synchronize_rcu();
 }
 
 /* Context: kernel->lock is held, the head is there. */
@@ -90,6 +106,7 @@ void popcorn_bell_add(struct popcorn_kernel *kernel)
 
 	raw_spin_lock_irqsave(&bell_lock, flags);
 	WRITE_ONCE(kernel->head->primary_bell, bell);
+	WRITE_ONCE(kernel->rings, true);
 	list_add_tail_rcu(&kernel->bell, &bell_kernels);
 	raw_spin_unlock_irqrestore(&bell_lock, flags);
 }

@@ -36,6 +36,7 @@ static void kernel_free(struct kref *ref)
 	kvfree(kernel->cpus);
 	mutex_destroy(&kernel->lock);
 	mutex_destroy(&kernel->input_lock);
+	mutex_destroy(&kernel->devices_lock);
 	kfree(kernel);
 }
 
@@ -124,11 +125,13 @@ int popcorn_end(struct popcorn_kernel *kernel, u32 state, u32 reason)
 	int err;
 
 	/*
-	 * First nobody sends it a message any more, then its CPUs are taken: an interrupt for a CPU
+	 * First nobody sends it a message or rings at it any more, then its CPUs are taken: an interrupt for a CPU
 	 * that waits for a start-up interrupt is lost on a real one, but wakes QEMU's now and then,
 	 * which then executes the firmware until it falls.
 	 */
 	popcorn_msg_end(kernel->id, kernel->generation, false);
+	popcorn_devices_end(kernel);
+	popcorn_bell_quiet(kernel);
 	err = popcorn_cpus_park(kernel);
 	if (err) {
 		popcorn_set_state(kernel, POPCORN_STATE_FAILED, POPCORN_REASON_CPU_STUCK);
@@ -280,6 +283,7 @@ int popcorn_create(struct popcorn_call *call, void *arg)
 	strscpy(kernel->name, create->name, sizeof(kernel->name));
 	mutex_init(&kernel->lock);
 	mutex_init(&kernel->input_lock);
+	mutex_init(&kernel->devices_lock);
 	init_rwsem(&kernel->mem_lock);
 	INIT_LIST_HEAD(&kernel->ranges);
 	INIT_LIST_HEAD(&kernel->bell);
@@ -415,6 +419,7 @@ static int release_locked(struct popcorn_kernel *kernel, u32 *ret_cpus)
 	 * space), then the memory goes.
 	 */
 	popcorn_bell_remove(kernel);
+	popcorn_devices_release(kernel);
 	down_write(&kernel->mem_lock);
 	kernel->gone = true;
 	kernel->head = NULL;

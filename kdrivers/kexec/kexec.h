@@ -12,6 +12,8 @@
  *	mmap.c		a kernel's memory in user space
  *	doorbell.c	doorbells, both ways
  *	console.c	console descriptors
+ *	device.c	virtio devices, and descriptors of those who serve them
+ *	request.c	what a driver asks of a device: read once, checked
  *	netlink.c	events
  *	watch.c		what a running kernel says, and its silence
  *	trampoline.S	where its CPUs arrive
@@ -22,6 +24,7 @@
  *	kernel->lock	 state, resources and all of the object that is not named below. Held over
  *			 CPU hotplug, memory evacuation and parking. No user memory is touched under it
  *			 while the kernel may have running CPUs: a page fault may last for ever
+ *	kernel->devices_lock @devices and all of them, and their part of the table. No user memory under it
  *	tramp_lock	 the start-up page
  *	kernel->mem_lock @gone, @head, @ranges against those who come without kernel->lock: page
  *			 faults (under mmap_lock) and console readers. No user memory under it.
@@ -50,6 +53,7 @@
 #include <uapi/popcorn.h>
 
 struct genl_info;
+struct popcorn_device;
 
 struct popcorn_cpu {
 	u32 cpu;	    /* the primary's index */
@@ -107,6 +111,13 @@ struct popcorn_kernel {
 	wait_queue_head_t console_wait;
 	struct mutex input_lock; /* writers to the input ring; outside mem_lock */
 
+	struct mutex devices_lock;
+	bool has_table; /* the table of devices in the head is there: from START to the end */
+	u32 last_instance;
+	struct popcorn_device __rcu *devices[POPCORN_DEVICES_MAX];
+
+	bool rings; /* it may be rung at: from START to the end. Written under lock, read under RCU */
+	u64 own_bell;	       /* the last bell of it that was seen to be one of its own */
 	struct list_head bell; /* RCU list of those that the doorbell handler looks at */
 	atomic_t bells;	       /* POPCORN_BELL_* taken, for the work */
 	struct work_struct work;
@@ -118,6 +129,7 @@ DEFINE_FREE(popcorn_kvfree, void *, if (!IS_ERR_OR_NULL(_T)) kvfree(_T))
 /* A call in the making: what has to happen after the answer has reached the caller. */
 struct popcorn_call {
 	struct popcorn_kernel *kernel; /* NULL on /dev/popcorn */
+	struct popcorn_device *device; /* of that kernel, on a device's descriptor */
 	atomic_t *seen;		       /* of the kernel's descriptor */
 	struct file *new_file;	       /* installed at new_fd when the answer was delivered */
 	int new_fd;
@@ -184,6 +196,7 @@ int popcorn_pgtable(struct popcorn_kernel *kernel, u64 *ret_cr3);
 
 /* mmap.c */
 int popcorn_mmap(struct popcorn_kernel *kernel, struct vm_area_struct *vma);
+int popcorn_memory_fd(struct popcorn_call *call, u32 index, u64 *ret_start, u64 *ret_length);
 struct inode *popcorn_inode_new(void);
 void popcorn_inode_free(struct inode *inode);
 
@@ -194,9 +207,26 @@ void popcorn_bell_add(struct popcorn_kernel *kernel);
 void popcorn_bell_remove(struct popcorn_kernel *kernel);
 void popcorn_reasons_take(struct popcorn_kernel *kernel);
 void popcorn_ring(struct popcorn_kernel *kernel, u32 reasons);
+void popcorn_bell_quiet(struct popcorn_kernel *kernel);
 
 /* console.c */
 int popcorn_console(struct popcorn_call *call, void *arg);
+
+/* device.c */
+int popcorn_add_device(struct popcorn_call *call, void *arg);
+int popcorn_remove_device(struct popcorn_call *call, void *arg);
+int popcorn_open_device(struct popcorn_call *call, void *arg);
+int popcorn_device_info(struct popcorn_call *call, void *arg);
+int popcorn_device_want(struct popcorn_call *call, void *arg);
+int popcorn_device_done(struct popcorn_call *call, void *arg);
+int popcorn_device_queue(struct popcorn_call *call, void *arg);
+int popcorn_device_config(struct popcorn_call *call, void *arg);
+int popcorn_device_memory(struct popcorn_call *call, void *arg);
+void popcorn_devices_start(struct popcorn_kernel *kernel);
+void popcorn_devices_end(struct popcorn_kernel *kernel);
+void popcorn_devices_release(struct popcorn_kernel *kernel);
+void popcorn_devices_kick(struct popcorn_kernel *kernel);
+void popcorn_devices_look(struct popcorn_kernel *kernel);
 
 /* netlink.c */
 int popcorn_netlink_init(void);

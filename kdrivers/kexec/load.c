@@ -235,6 +235,7 @@ static int start_locked(struct popcorn_kernel *kernel, const struct popcorn_star
 	kernel->times[POPCORN_TIME_START] = ktime_get_boottime_ns();
 	head_write(kernel);
 	announce(kernel);
+	popcorn_devices_start(kernel);
 	popcorn_bell_add(kernel);
 	/*
 	 * From here on any of its CPUs may run something else than this kernel: the boot CPU

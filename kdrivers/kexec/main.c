@@ -70,9 +70,10 @@ static const struct popcorn_op {
 	unsigned int cmd;
 	u32 size, min_size;
 	u32 flags;
-#define OP_DEVICE BIT(0)    /* on /dev/popcorn, else on a kernel */
-#define OP_CHANGES BIT(1)   /* needs CAP_SYS_BOOT */
-#define OP_FAILS_OUT BIT(2) /* the structure is written back on failure too */
+#define OP_DRIVER BIT(0)    /* on /dev/popcorn, else on a kernel */
+#define OP_DEVICE BIT(1)    /* on a device, likewise */
+#define OP_CHANGES BIT(2)   /* needs CAP_SYS_BOOT */
+#define OP_FAILS_OUT BIT(3) /* the structure is written back on failure too */
 	int (*fn)(struct popcorn_call *call, void *arg);
 } popcorn_ops[] = {
 /* The last field of the first published version: what a caller at least has to give. */
@@ -80,10 +81,10 @@ static const struct popcorn_op {
 	{                                                                                 \
 		_cmd, sizeof(struct _type), offsetofend(struct _type, _last), _flags, _fn \
 	}
-	OP(POPCORN_IOC_INFO, popcorn_info, reserved, OP_DEVICE, popcorn_info),
-	OP(POPCORN_IOC_CREATE, popcorn_create, fd, OP_DEVICE | OP_CHANGES, popcorn_create),
-	OP(POPCORN_IOC_OPEN, popcorn_open, reserved, OP_DEVICE, popcorn_open),
-	OP(POPCORN_IOC_LIST, popcorn_list, ids, OP_DEVICE, popcorn_list),
+	OP(POPCORN_IOC_INFO, popcorn_info, reserved, OP_DRIVER, popcorn_info),
+	OP(POPCORN_IOC_CREATE, popcorn_create, fd, OP_DRIVER | OP_CHANGES, popcorn_create),
+	OP(POPCORN_IOC_OPEN, popcorn_open, reserved, OP_DRIVER, popcorn_open),
+	OP(POPCORN_IOC_LIST, popcorn_list, ids, OP_DRIVER, popcorn_list),
 	OP(POPCORN_IOC_ADD_CPUS, popcorn_cpus, reserved, OP_CHANGES | OP_FAILS_OUT,
 	   popcorn_add_cpus),
 	OP(POPCORN_IOC_ADD_MEMORY, popcorn_memory, reserved, OP_CHANGES, popcorn_add_memory),
@@ -94,17 +95,30 @@ static const struct popcorn_op {
 	   popcorn_release),
 	OP(POPCORN_IOC_STATUS, popcorn_status, text, 0, popcorn_status),
 	OP(POPCORN_IOC_CONSOLE, popcorn_console, reserved, 0, popcorn_console),
+	OP(POPCORN_IOC_ADD_DEVICE, popcorn_add_device, config, OP_CHANGES, popcorn_add_device),
+	OP(POPCORN_IOC_REMOVE_DEVICE, popcorn_device_slot, reserved, OP_CHANGES,
+	   popcorn_remove_device),
+	OP(POPCORN_IOC_OPEN_DEVICE, popcorn_device_slot, reserved, OP_CHANGES, popcorn_open_device),
+	OP(POPCORN_IOC_DEVICE_INFO, popcorn_device_info, text, 0, popcorn_device_info),
+	OP(POPCORN_IOC_DEVICE_WANT, popcorn_device_want, queues, OP_DEVICE, popcorn_device_want),
+	OP(POPCORN_IOC_DEVICE_DONE, popcorn_device_done, text, OP_DEVICE, popcorn_device_done),
+	OP(POPCORN_IOC_DEVICE_QUEUE, popcorn_device_queue, call, OP_DEVICE, popcorn_device_queue),
+	OP(POPCORN_IOC_DEVICE_CONFIG, popcorn_device_config, config, OP_DEVICE,
+	   popcorn_device_config),
+	OP(POPCORN_IOC_DEVICE_MEMORY, popcorn_device_memory, length, OP_DEVICE,
+	   popcorn_device_memory),
 #undef OP
 };
 
 static const struct popcorn_op *find_op(const struct popcorn_call *call, unsigned int cmd)
 {
+	u32 on = call->device ? OP_DEVICE : call->kernel ? 0 : OP_DRIVER;
 	const struct popcorn_op *op;
 
 	/* A caller of another version has another size in the number; the structure says it too. */
 	for (op = popcorn_ops; op < popcorn_ops + ARRAY_SIZE(popcorn_ops); op++)
 		if ((op->cmd & ~IOCSIZE_MASK) == (cmd & ~IOCSIZE_MASK) &&
-		    !!(op->flags & OP_DEVICE) == !call->kernel)
+		    (op->flags & (OP_DRIVER | OP_DEVICE)) == on)
 			return op;
 	return NULL;
 }
@@ -125,6 +139,14 @@ long popcorn_ioctl(struct popcorn_call *call, unsigned int cmd, unsigned long us
 		struct popcorn_release release;
 		struct popcorn_status status;
 		struct popcorn_console console;
+		struct popcorn_add_device add_device;
+		struct popcorn_device_slot device_slot;
+		struct popcorn_device_info device_info;
+		struct popcorn_device_want device_want;
+		struct popcorn_device_done device_done;
+		struct popcorn_device_queue device_queue;
+		struct popcorn_device_config device_config;
+		struct popcorn_device_memory device_memory;
 	} arg;
 	void __user *argp = (void __user *)user;
 	u32 size;

@@ -157,6 +157,8 @@ void popcorn_work(struct work_struct *work)
 	mutex_lock(&kernel->lock);
 	if (popcorn_alive(kernel))
 		look_at_state(kernel);
+	if (popcorn_alive(kernel))
+		popcorn_devices_look(kernel);
 	mutex_unlock(&kernel->lock);
 	popcorn_put(kernel);
 }

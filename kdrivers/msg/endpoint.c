@@ -12,6 +12,7 @@
 #include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/rculist.h>
+#include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/stringhash.h>
@@ -26,6 +27,11 @@
  * wait between two pieces; one that was killed says so, unless there was no room to say it.
  */
 #define PARTIAL_TIMEOUT (5 * HZ)
+/*
+ * Who receives looks for a message before sleeping when the last one has come within so many times
+ * poll_us. More than once: it would have come sooner if both sides had looked.
+ */
+#define LOOK_REACH 4
 /* Who waits for room looks by himself so often: that there is some may not have been said. */
 #define ROOM_RETRY HZ
 
@@ -263,6 +269,7 @@ static struct message *find_partial(struct endpoint *endpoint, const struct popc
 static void complete_message(struct endpoint *endpoint, struct message *message)
 {
 	list_add_tail(&message->list, &endpoint->queue);
+	WRITE_ONCE(endpoint->arrived, local_clock());
 	wake_up_interruptible_poll(&endpoint->wait, EPOLLIN | EPOLLRDNORM);
 }
 
@@ -346,6 +353,30 @@ static int take_request(struct endpoint *endpoint, const struct popcorn_msg *msg
 	return 0;
 }
 
+static bool is_request_of(const struct message *message, const struct popcorn_msg *msg,
+			  const struct packet *packet)
+{
+	return message->flags & POPCORN_MSG_IS_REQUEST && message->number == packet->number &&
+	       message->from.kernel == msg->from.id &&
+	       message->from.generation == msg->from.generation &&
+	       message->from.endpoint == packet->from;
+}
+
+/* 0: that request is here, and a reply to it has not been sent yet. */
+static int take_ask(struct endpoint *endpoint, const struct popcorn_msg *msg,
+		    const struct packet *packet)
+{
+	struct message *message;
+
+	list_for_each_entry(message, &endpoint->queue, list)
+		if (is_request_of(message, msg, packet))
+			return 0;
+	list_for_each_entry(message, &endpoint->requests, list)
+		if (is_request_of(message, msg, packet))
+			return 0;
+	return -ENOENT;
+}
+
 static int take_abort(struct endpoint *endpoint, const struct popcorn_msg *msg,
 		      const struct packet *packet)
 {
@@ -375,6 +406,8 @@ static int take_for_endpoint(const struct popcorn_msg *msg, const struct packet 
 		ret = take_piece(endpoint, msg, packet, length);
 	else if (packet->kind == PACKET_REQUEST)
 		ret = take_request(endpoint, msg, packet, length);
+	else if (packet->kind == PACKET_ASK)
+		ret = take_ask(endpoint, msg, packet);
 	else
 		ret = take_abort(endpoint, msg, packet);
 	if (ret == -EAGAIN)
@@ -382,6 +415,23 @@ static int take_for_endpoint(const struct popcorn_msg *msg, const struct packet 
 	spin_unlock_irqrestore(&endpoint->lock, flags);
 	rcu_read_unlock();
 	return ret;
+}
+
+/*
+ * Its caller hears that a request is not there, because of @err: now, or not at all (-EAGAIN), and
+ * then it asks. Behind a reply, if there was one: what this kernel sends is taken in that order.
+ */
+static int refuse(const struct popcorn_msg *msg, const struct packet *packet, int err)
+{
+	const struct packet refused = {
+		.kind = PACKET_REFUSED,
+		.from = packet->to,
+		.number = packet->number,
+		.status = err,
+	};
+
+	return popcorn_msg_send_async(msg->from, POPCORN_MSG_CONTROL, TYPE_USER, &refused,
+				      sizeof(refused));
 }
 
 static int take_group(const struct popcorn_msg *msg, const struct packet *packet, u32 length)
@@ -472,6 +522,12 @@ static void call_done(struct user_call *call, int result)
 	complete(&call->done);
 }
 
+/* What a kernel may say. */
+static int refusal(s32 status)
+{
+	return status == -EAGAIN || status == -EPIPE || status == -ENOBUFS ? status : -EPROTO;
+}
+
 static int take_reply(const struct popcorn_msg *msg, const struct packet *packet, u32 length)
 {
 	struct user_call *call;
@@ -482,6 +538,8 @@ static int take_reply(const struct popcorn_msg *msg, const struct packet *packet
 	call = find_call(msg, packet->number);
 	if (!call || packet->from != call->to.endpoint) {
 		ret = -ENOENT;
+	} else if (packet->kind == PACKET_REFUSED) {
+		call_done(call, refusal(packet->status));
 	} else if (packet->flags & PACKET_CLOSED) {
 		call_done(call, -EPIPE);
 	} else if (length > call->room) {
@@ -495,11 +553,22 @@ static int take_reply(const struct popcorn_msg *msg, const struct packet *packet
 	return ret;
 }
 
-/* What may be sent without asking for an answer. */
-static bool is_one_way(const struct packet *packet)
+/* Whether it is said like that, as a request of the layer or not. */
+static bool is_said(const struct packet *packet, bool request)
 {
-	return packet->kind == PACKET_GROUP || packet->kind == PACKET_ROOM ||
-	       packet->kind == PACKET_ABORT || packet->kind == PACKET_SEND;
+	switch (packet->kind) {
+	case PACKET_SEND:
+		return true;
+	case PACKET_ABORT:
+	case PACKET_ROOM:
+	case PACKET_REQUEST:
+	case PACKET_REPLY:
+	case PACKET_GROUP:
+	case PACKET_REFUSED:
+		return !request;
+	default:
+		return request;
+	}
 }
 
 /*
@@ -509,20 +578,29 @@ static bool is_one_way(const struct packet *packet)
  */
 int packet_take(const struct popcorn_msg *msg, const struct packet *packet, u32 length, void *reply)
 {
+	const bool ours = msg->from.id == self.id;
+	int err;
+
 	if (packet->flags & ~PACKET_CLOSED || packet->reserved || packet->reserved1 ||
-	    (!msg->call && msg->from.id != self.id && !is_one_way(packet)))
+	    (!ours && !is_said(packet, msg->call)))
 		return -EPROTO;
 	switch (packet->kind) {
 	case PACKET_LOOKUP:
 		return take_lookup(packet, length, msg->room, reply);
 	case PACKET_SEND:
 	case PACKET_ABORT:
-	case PACKET_REQUEST:
 		return take_for_endpoint(msg, packet, length);
+	case PACKET_REQUEST:
+		err = take_for_endpoint(msg, packet, length);
+		return err && !ours ? refuse(msg, packet, err) : err;
+	case PACKET_ASK:
+		err = take_for_endpoint(msg, packet, length);
+		return err ? refuse(msg, packet, err == -EPIPE ? err : -EAGAIN) : 0;
 	case PACKET_ROOM:
 		room_wake(room_of(msg->from.id, packet->from));
 		return 0;
 	case PACKET_REPLY:
+	case PACKET_REFUSED:
 		return take_reply(msg, packet, length);
 	case PACKET_GROUP:
 		return take_group(msg, packet, length);
@@ -657,6 +735,33 @@ static int receive_first(struct endpoint *endpoint, struct popcorn_msg_receive *
 	return 0;
 }
 
+static bool has_message(const void *what)
+{
+	const struct endpoint *endpoint = what;
+
+	return !list_empty(&endpoint->queue);
+}
+
+/*
+ * Looks for a message, then sleeps until there may be one; what is left of @timeout, or -EINTR. How
+ * long it looks does not matter beside a jiffy.
+ */
+static long wait_for_message(struct endpoint *endpoint, long timeout)
+{
+	const u64 begin = local_clock();
+
+	if (READ_ONCE(endpoint->looks))
+		user_look(has_message, endpoint);
+	timeout =
+		wait_event_interruptible_timeout(endpoint->wait, first_message(endpoint), timeout);
+	/* Clocks of CPUs may differ a little. */
+	if (timeout > 0)
+		WRITE_ONCE(endpoint->looks,
+			   (s64)(READ_ONCE(endpoint->arrived) - begin) <
+				   (s64)(LOOK_REACH * READ_ONCE(poll_us) * 1000ULL));
+	return timeout < 0 ? -EINTR : timeout;
+}
+
 int endpoint_receive(struct endpoint *endpoint, struct popcorn_msg_receive *args, long timeout)
 {
 	const bool waits = timeout;
@@ -671,14 +776,16 @@ int endpoint_receive(struct endpoint *endpoint, struct popcorn_msg_receive *args
 			return err;
 		if (!timeout)
 			return waits ? -ETIMEDOUT : -EAGAIN;
-		timeout = wait_event_interruptible_timeout(endpoint->wait, first_message(endpoint),
-							   timeout);
+		timeout = wait_for_message(endpoint, timeout);
 		if (timeout < 0)
-			return -EINTR;
+			return timeout;
 	}
 }
 
-/* Requests that were received: taken while they are replied to, so that only one does so. */
+/*
+ * Requests that were received: marked while they are replied to, so that only one does so, and found
+ * by a caller that asks until the reply has been sent.
+ */
 
 struct message *endpoint_take_request(struct endpoint *endpoint, u64 call)
 {
@@ -686,8 +793,8 @@ struct message *endpoint_take_request(struct endpoint *endpoint, u64 call)
 
 	spin_lock_irq(&endpoint->lock);
 	list_for_each_entry(message, &endpoint->requests, list)
-		if (message->call == call) {
-			list_del(&message->list);
+		if (message->call == call && !message->replying) {
+			message->replying = true;
 			found = message;
 			break;
 		}
@@ -701,11 +808,11 @@ void endpoint_put_request(struct endpoint *endpoint, struct message *request, bo
 	bool room = false;
 
 	spin_lock_irq(&endpoint->lock);
+	request->replying = false;
 	if (replied) {
+		list_del(&request->list);
 		endpoint->nr_requests--;
 		room = has_room(endpoint, wanting);
-	} else {
-		list_add(&request->list, &endpoint->requests);
 	}
 	spin_unlock_irq(&endpoint->lock);
 	if (!replied)

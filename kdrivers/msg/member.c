@@ -125,6 +125,13 @@ void news_to_all(void)
 static void publish_bell(struct popcorn_doorbell *doorbell, u64 bell)
 {
 	WRITE_ONCE(self.entry->bell, bell);
+	/*
+	 * Who rang at the old place, where nobody hears it any more, does not ring again before its mark is
+	 * taken. It stored the mark before it looked where the bell is.
+	 */
+	virt_mb();
+	if (bell)
+		popcorn_msg_beat();
 }
 
 /*
@@ -330,16 +337,27 @@ static void forget_peer(struct peer *peer)
 	windows_peer_stopped(peer->id);
 }
 
-static void tell_primary(const struct peer *peer)
+/* Not heard if the primary can't be reached yet: then all_failed_to_primary() says it again. */
+static void failed_to_primary(const struct peer *peer)
 {
 	struct failed failed = { .id = peer->id, .generation = peer->generation };
 
-	pr_err("kernel %u.%u has failed: %s; nothing more is sent to it or taken from it\n",
-	       peer->id, peer->generation, peer->failed);
 	if (!self.id || !peer->id)
 		return;
 	strscpy(failed.why, peer->failed, sizeof(failed.why));
 	tx_primary(TYPE_FAILED, &failed, sizeof(failed));
+}
+
+static void all_failed_to_primary(void)
+{
+	const struct peer *peer;
+	u32 id;
+
+	for (id = 1; id < self.used; id++) {
+		peer = peers[id];
+		if (peer && peer->state == PEER_DOWN && peer->failed)
+			failed_to_primary(peer);
+	}
 }
 
 static struct peer *new_peer(u32 id)
@@ -465,6 +483,8 @@ static void bring_up(struct peer *peer)
 	trace_popcorn_msg_peer(peer->id, peer->generation, true);
 	/* First of all, so that it knows when what the listeners send comes. */
 	group_peer_up(peer);
+	if (!peer->id)
+		all_failed_to_primary();
 	tell(peer, POPCORN_MSG_JOINED);
 	rx_open(peer);
 }
@@ -534,8 +554,12 @@ static void take_down(const unsigned long *over)
 		peer = peers[id];
 		/* Remembered for the listeners: state is what senders go by. */
 		peer->tx_ready = peer->state == PEER_UP;
-		if (peer->failed)
-			tell_primary(peer);
+		if (peer->failed) {
+			pr_err("kernel %u.%u has failed: %s; nothing more is sent to it or taken "
+			       "from it\n",
+			       peer->id, peer->generation, peer->failed);
+			failed_to_primary(peer);
+		}
 		WRITE_ONCE(peer->rx_open, false);
 		WRITE_ONCE(peer->rx_ready, false);
 		smp_store_release(&peer->state, PEER_DOWN);

@@ -261,6 +261,7 @@ irqreturn_t rx_interrupt(int irq, void *cookie);
 void rx_open(struct peer *peer);
 void rx_kick(void);
 void rx_beat(void);
+void rx_look(bool (*is_there)(const void *what), const void *what);
 void rx_busy_wait(const struct completion *done);
 void rx_lane_init(struct peer *peer, u32 lane);
 void rx_streams_init(struct rx *rx);

@@ -23,6 +23,7 @@
 #include <linux/sched.h>
 #include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/stat.h>
 #include <linux/slab.h>
 
 #include "msg.h"
@@ -635,6 +636,12 @@ irqreturn_t rx_interrupt(int irq, void *cookie)
 	return IRQ_HANDLED;
 }
 
+/* Whoever looks, rather than sleeps, does it only for as long as nobody else has use for the CPU. */
+static bool cpu_is_wanted(void)
+{
+	return need_resched() || !single_task_running();
+}
+
 /* Looks for as long as it pays, or until somebody else wants the CPU. true: there is something. */
 static bool poll(void)
 {
@@ -644,7 +651,7 @@ static bool poll(void)
 	if (!poll_ns)
 		return false;
 	rx_count.polls++;
-	while (local_clock() < end && !need_resched()) {
+	while (local_clock() < end && !cpu_is_wanted()) {
 		for (lane = 0; lane < POPCORN_LANES; lane++)
 			if (is_marked(lane)) {
 				rx_count.polled++;
@@ -679,11 +686,11 @@ static int thread(void *unused)
 }
 
 /*
- * Reads messages while a caller waits for its reply: as long as poll_us says, unless somebody else
- * wants the CPU. So a reply that comes soon costs neither interrupt nor wake-up. Not on RT, where
+ * Reads messages while somebody waits for one: for as long as poll_us says, unless somebody else
+ * wants the CPU, or until @is_there(@what). So what comes soon costs neither interrupt nor wake-up. Not on RT, where
  * preemption can't be off meanwhile. Context: process.
  */
-void rx_busy_wait(const struct completion *done)
+void rx_look(bool (*is_there)(const void *what), const void *what)
 {
 	u64 end = local_clock() + READ_ONCE(poll_us) * 1000ULL;
 	bool reader = false;
@@ -693,8 +700,10 @@ void rx_busy_wait(const struct completion *done)
 		return;
 	/* The reader must not lose its CPU: everybody would wait for it. */
 	preempt_disable();
-	reader = become_reader();
-	while (!READ_ONCE(done->done) && !need_resched() && local_clock() < end) {
+	while (!is_there(what) && !cpu_is_wanted() && local_clock() < end) {
+		/* Who was it may have gone to sleep. */
+		if (!reader && !test_bit(RX_BUSY, &rx_flags))
+			reader = become_reader();
 		for (lane = 0; reader && lane < POPCORN_LANES; lane++)
 			if (is_marked(lane)) {
 				run(POPCORN_LANES, QUOTA);
@@ -705,6 +714,19 @@ void rx_busy_wait(const struct completion *done)
 	if (reader && !sleep_or_go_on())
 		hand_over();
 	preempt_enable();
+}
+
+static bool is_done(const void *what)
+{
+	const struct completion *done = what;
+
+	return READ_ONCE(done->done);
+}
+
+/* As rx_look(), for a reply. */
+void rx_busy_wait(const struct completion *done)
+{
+	rx_look(is_done, done);
 }
 
 /* From member_work: what has waited in the rings until the listeners knew is handled now. */

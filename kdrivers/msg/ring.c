@@ -303,7 +303,15 @@ bool popcorn_ring_next(struct popcorn_reader *reader, const struct popcorn_messa
 
 bool popcorn_bell_mark(struct popcorn_bell *bell, __u32 sender)
 {
-	store_release(&bell->pending[sender], 1);
+	/*
+	 * A mark that is there has not been taken yet: whoever set it has rung, or rings now, and what we
+	 * have to say was stored before we looked, so it is seen when the mark is taken. Without this each
+	 * message would send an interrupt of its own until the first one is heard.
+	 */
+	full_barrier();
+	if (load_once(&bell->pending[sender]))
+		return false;
+	store_once(&bell->pending[sender], 1);
 	full_barrier();
 	return load_once(&bell->armed) != 0;
 }

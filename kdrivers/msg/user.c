@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a process does that sends, calls or replies. Each packet is handed over by a request of the
+ * What a process does that sends, calls or replies. A message is handed over by a request of the
  * layer that the other kernel answers in its handler: so the process knows what has become of it,
- * and may wait for room, or for another process, without holding anything of the layer.
+ * and may wait for room, or for another process, without holding anything of the layer. Requests and
+ * replies of processes are only sent: who waits for a reply need not be told more than that the
+ * request was refused, and who replies nothing.
  */
 #include <linux/cred.h>
 #include <linux/jiffies.h>
@@ -19,6 +21,11 @@
 
 /* What a kernel that lives needs at most to answer in an interrupt, on an emulated machine too. */
 #define ANSWER_TIMEOUT (10 * HZ)
+/*
+ * A caller that has heard nothing for so long asks whether its request is there: that it was refused
+ * may not have been said, if there was no room to say it. Once, when it is.
+ */
+#define ASK_AFTER HZ
 
 /*
  * Whoever uses peers on behalf of a process: descriptors stay open when popcorn_kexec.ko goes, and
@@ -63,6 +70,17 @@ bool user_next(struct popcorn_msg_peer *peer)
 	return found;
 }
 
+/* As rx_look(). */
+void user_look(bool (*is_there)(const void *what), const void *what)
+{
+	const int index = user_enter();
+
+	if (index < 0)
+		return;
+	rx_look(is_there, what);
+	user_leave(index);
+}
+
 static atomic64_t message_number;
 
 /* Fills in which life of the kernel is meant. */
@@ -92,9 +110,10 @@ int user_resolve(struct popcorn_msg_addr *to)
 	return err;
 }
 
-struct packet *packet_new(u8 kind, const struct endpoint *from, u64 to)
+/* @length: of what may follow its header. */
+struct packet *packet_new(u8 kind, const struct endpoint *from, u64 to, u32 length)
 {
-	struct packet *packet = kmalloc(POPCORN_MSG_MAX, GFP_KERNEL_ACCOUNT);
+	struct packet *packet = kmalloc(struct_size(packet, data, length), GFP_KERNEL_ACCOUNT);
 
 	if (!packet)
 		return NULL;
@@ -113,6 +132,23 @@ static int plain(int ret)
 	return ret < -EHWPOISON ? -EPROTO : ret;
 }
 
+/* To this kernel itself, without the layer. */
+static int take_here(const struct popcorn_msg_addr *to, u32 priority, const struct packet *packet,
+		     u32 length, void *reply, u32 room)
+{
+	const struct popcorn_msg msg = {
+		.from = { self.id, self.generation },
+		.type = TYPE_USER,
+		.priority = priority,
+		.length = length,
+		.room = room,
+	};
+
+	return to->generation == self.generation
+		       ? packet_take(&msg, packet, length - sizeof(*packet), reply)
+		       : -EPIPE;
+}
+
 /*
  * Hands a packet to the kernel that it is for. @length: of all of it. Bytes of the reply, or a
  * negative errno. A signal ends it, and then it may have been taken or not.
@@ -126,24 +162,35 @@ int hand_over(const struct popcorn_msg_addr *to, u32 priority, const struct pack
 
 	if (index < 0)
 		return index;
-	if (to->kernel == self.id) {
-		const struct popcorn_msg msg = {
-			.from = { self.id, self.generation },
-			.type = TYPE_USER,
-			.priority = priority,
-			.length = length,
-			.room = room,
-		};
-
-		ret = to->generation == self.generation
-			      ? packet_take(&msg, packet, length - sizeof(*packet), reply)
-			      : -EPIPE;
-	} else {
+	if (to->kernel == self.id)
+		ret = take_here(to, priority, packet, length, reply, room);
+	else
 		ret = plain(popcorn_msg_call(peer, priority, TYPE_USER, packet, length, reply, room,
 					     timeout));
-	}
 	user_leave(index);
 	return ret;
+}
+
+/*
+ * Sends a packet, without an answer of the kernel that it is for. 0, or a negative errno, and then it
+ * was not taken. @timeout: for room in the ring; at most ANSWER_TIMEOUT, because user_quiesce() waits.
+ */
+static int send_packet(const struct popcorn_msg_addr *to, u32 priority, const struct packet *packet,
+		       u32 length, long timeout)
+{
+	const struct popcorn_message message = { .length = length, .type = TYPE_USER };
+	const struct popcorn_msg_peer peer = { to->kernel, to->generation };
+	const int index = user_enter();
+	int err;
+
+	if (index < 0)
+		return index;
+	if (to->kernel == self.id)
+		err = take_here(to, priority, packet, length, NULL, 0);
+	else
+		err = tx_wait(peer, priority, &message, packet, &timeout);
+	user_leave(index);
+	return err;
 }
 
 /* All but those that kill; until sigprocmask(SIG_SETMASK, ret_old, NULL). */
@@ -172,6 +219,33 @@ static int hand_surely(const struct popcorn_msg_addr *to, u32 priority, const st
 	return ret;
 }
 
+/* As send_packet(), whatever signals come, unless they kill. */
+static int send_surely(const struct popcorn_msg_addr *to, u32 priority, const struct packet *packet,
+		       u32 length)
+{
+	sigset_t old;
+	int err = send_packet(to, priority, packet, length, 0);
+
+	/* It seldom has to wait. */
+	if (err != -ETIMEDOUT)
+		return err;
+	block_signals(&old);
+	err = send_packet(to, priority, packet, length, ANSWER_TIMEOUT);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	return err;
+}
+
+/* An endpoint has said that it has no room: 0 when it is to be tried again. */
+static int wait_for_room(const struct popcorn_msg_addr *to, u32 sequence, long *timeout)
+{
+	if (!*timeout)
+		return -EAGAIN;
+	*timeout = room_wait(to, sequence, *timeout);
+	if (*timeout < 0)
+		return -EINTR;
+	return *timeout ? 0 : -ETIMEDOUT;
+}
+
 /* As hand_surely(), and waits for room at the endpoint. *timeout: what is left of it. */
 static int hand_waiting(const struct popcorn_msg_addr *to, u32 priority,
 			const struct packet *packet, u32 length, long *timeout)
@@ -187,13 +261,9 @@ static int hand_waiting(const struct popcorn_msg_addr *to, u32 priority,
 		err = hand_surely(to, priority, packet, length);
 		if (err != -EAGAIN)
 			return err;
-		if (!*timeout)
-			return -EAGAIN;
-		*timeout = room_wait(to, sequence, *timeout);
-		if (*timeout < 0)
-			return -EINTR;
-		if (!*timeout)
-			return -ETIMEDOUT;
+		err = wait_for_room(to, sequence, timeout);
+		if (err)
+			return err;
 	}
 }
 
@@ -231,7 +301,7 @@ int user_lookup(struct endpoint *endpoint, struct popcorn_msg_lookup *args)
 	ret = user_resolve(&args->addr);
 	if (ret)
 		return ret;
-	packet = packet_new(PACKET_LOOKUP, endpoint, 0);
+	packet = packet_new(PACKET_LOOKUP, endpoint, 0, sizeof(args->name));
 	if (!packet)
 		return -ENOMEM;
 	memcpy(packet->data, args->name, sizeof(args->name));
@@ -253,10 +323,9 @@ int user_lookup(struct endpoint *endpoint, struct popcorn_msg_lookup *args)
 static int send_pieces(const struct popcorn_msg_addr *to, u32 priority, struct packet *packet,
 		       const char __user *buf)
 {
-	const struct popcorn_msg_peer peer = { to->kernel, to->generation };
 	const unsigned long end = jiffies + ANSWER_TIMEOUT;
 	u32 length;
-	int err, index;
+	int err;
 
 	for (packet->offset = PACKET_DATA_MAX; packet->offset < packet->total;
 	     packet->offset += length) {
@@ -265,16 +334,11 @@ static int send_pieces(const struct popcorn_msg_addr *to, u32 priority, struct p
 			return -EFAULT;
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		if (to->kernel == self.id || packet->offset + length == packet->total) {
+		if (packet->offset + length == packet->total)
 			err = hand_surely(to, priority, packet, sizeof(*packet) + length);
-		} else {
-			index = user_enter();
-			if (index < 0)
-				return index;
-			err = popcorn_msg_send(peer, priority, TYPE_USER, packet,
-					       sizeof(*packet) + length, ANSWER_TIMEOUT);
-			user_leave(index);
-		}
+		else
+			err = send_packet(to, priority, packet, sizeof(*packet) + length,
+					  ANSWER_TIMEOUT);
 		if (!err && time_after(jiffies, end) && packet->offset + length < packet->total)
 			err = -ETIMEDOUT;
 		if (err)
@@ -319,7 +383,7 @@ int user_send(struct endpoint *endpoint, struct popcorn_msg_send_args *args, lon
 	err = user_resolve(&args->to);
 	if (err)
 		return err;
-	packet = packet_new(PACKET_SEND, endpoint, args->to.endpoint);
+	packet = packet_new(PACKET_SEND, endpoint, args->to.endpoint, first);
 	if (!packet)
 		return -ENOMEM;
 	packet->number = atomic64_inc_return(&message_number);
@@ -352,7 +416,7 @@ int user_send_group(struct endpoint *endpoint, struct popcorn_msg_send_args *arg
 
 	if (args->length > POPCORN_MSG_CALL_MAX)
 		return -EMSGSIZE;
-	packet = packet_new(PACKET_GROUP, endpoint, 0);
+	packet = packet_new(PACKET_GROUP, endpoint, 0, sizeof(args->group) + args->length);
 	full = bitmap_zalloc(POPCORN_MEMBERS_MAX, GFP_KERNEL);
 	if (!packet || !full) {
 		err = -ENOMEM;
@@ -394,43 +458,107 @@ end:
 
 /* Calls */
 
-/* The reply may come so soon that looking for it is cheaper than to sleep. */
-static void busy_wait(const struct completion *done)
+static bool is_answered(const void *what)
 {
-	const int index = user_enter();
+	const struct user_call *call = what;
 
-	if (index < 0)
-		return;
-	rx_busy_wait(done);
-	user_leave(index);
+	return READ_ONCE(call->done.done);
 }
 
-/* Sends the request, waits for the reply. call->reply has call->room bytes. */
+/* Less of *timeout, by @elapsed. */
+static void use_up(long *timeout, unsigned long elapsed)
+{
+	if (*timeout != MAX_SCHEDULE_TIMEOUT)
+		*timeout -= min_t(unsigned long, *timeout, elapsed);
+}
+
+/* Is the request there? 0: it is, or what has become of it was sent. -EAGAIN: not known. */
+static int ask(const struct user_call *call, struct packet *packet, long *timeout)
+{
+	const unsigned long begin = jiffies;
+	int err;
+
+	packet->kind = PACKET_ASK;
+	err = hand_over(&call->to, POPCORN_MSG_CONTROL, packet, sizeof(*packet), NULL, 0,
+			min_t(long, *timeout, ANSWER_TIMEOUT));
+	packet->kind = PACKET_REQUEST;
+	use_up(timeout, jiffies - begin);
+	return err;
+}
+
+/* Until the request that was sent is answered. */
+static int wait_for_reply(struct user_call *call, struct packet *packet, long *timeout)
+{
+	bool asks = call->to.kernel != self.id;
+	long most, left;
+	int err;
+
+	user_look(is_answered, call);
+	for (;;) {
+		most = asks ? min_t(long, *timeout, ASK_AFTER) : *timeout;
+		left = wait_for_completion_interruptible_timeout(&call->done, most);
+		if (left < 0)
+			return -EINTR;
+		use_up(timeout, most - left);
+		if (left)
+			return 0;
+		if (!*timeout)
+			return -ETIMEDOUT;
+		err = ask(call, packet, timeout);
+		if (err && err != -EAGAIN)
+			return err;
+		asks = err;
+	}
+}
+
+/*
+ * Sends the request, waits for the reply; again, when there is room for it, if it was refused, and by
+ * another number, so that what is said of the first one can't be taken for it.
+ */
+static int call_and_wait(struct user_call *call, struct packet *packet, u32 length, long timeout)
+{
+	unsigned long begin;
+	u32 sequence;
+	int ret;
+
+	for (;;) {
+		if (signal_pending(current))
+			return -EINTR;
+		/* First: room that is made after the endpoint has said no changes it. */
+		sequence = room_sequence(&call->to);
+		call_begin(call);
+		packet->number = call->number;
+		begin = jiffies;
+		ret = send_packet(&call->to, POPCORN_MSG_CONTROL, packet, length,
+				  min_t(long, timeout, ANSWER_TIMEOUT));
+		use_up(&timeout, jiffies - begin);
+		if (!ret)
+			ret = wait_for_reply(call, packet, &timeout);
+		ret = call_end(call, ret);
+		if (ret != -EAGAIN)
+			return ret;
+		ret = timeout ? wait_for_room(&call->to, sequence, &timeout) : -ETIMEDOUT;
+		if (ret)
+			return ret;
+	}
+}
+
+/* call->reply has call->room bytes. */
 static int do_call(struct endpoint *endpoint, struct user_call *call,
 		   const struct popcorn_msg_call_args *args)
 {
-	struct packet *packet = packet_new(PACKET_REQUEST, endpoint, call->to.endpoint);
-	long timeout = user_timeout(args->timeout_ms), left;
-	int err;
+	struct packet *packet =
+		packet_new(PACKET_REQUEST, endpoint, call->to.endpoint, args->length);
+	int ret = -EFAULT;
 
 	if (!packet)
 		return -ENOMEM;
 	packet->total = call->room;
-	if (copy_from_user(packet->data, u64_to_user_ptr(args->buf), args->length)) {
-		kfree(packet);
-		return -EFAULT;
-	}
-	call_begin(call);
-	packet->number = call->number;
-	err = hand_waiting(&call->to, POPCORN_MSG_CONTROL, packet, sizeof(*packet) + args->length,
-			   &timeout);
+	if (!copy_from_user(packet->data, u64_to_user_ptr(args->buf), args->length))
+		ret = call_and_wait(call, packet, sizeof(*packet) + args->length,
+				    user_timeout(args->timeout_ms));
 	kfree(packet);
-	if (!err) {
-		busy_wait(&call->done);
-		left = wait_for_completion_interruptible_timeout(&call->done, timeout);
-		err = left > 0 ? 0 : left ? -EINTR : -ETIMEDOUT;
-	}
-	return call_end(call, err);
+	return ret;
 }
 
 int user_call(struct endpoint *endpoint, struct popcorn_msg_call_args *args)
@@ -469,7 +597,7 @@ int user_reply(struct endpoint *endpoint, const struct popcorn_msg_reply_args *a
 
 	if (args->length > POPCORN_MSG_CALL_MAX)
 		return -EMSGSIZE;
-	packet = packet_new(PACKET_REPLY, endpoint, 0);
+	packet = packet_new(PACKET_REPLY, endpoint, 0, args->length);
 	if (!packet)
 		return -ENOMEM;
 	if (copy_from_user(packet->data, u64_to_user_ptr(args->buf), args->length)) {
@@ -484,7 +612,7 @@ int user_reply(struct endpoint *endpoint, const struct popcorn_msg_reply_args *a
 	packet->number = request->number;
 	packet->status = args->status;
 	err = args->length > request->room ? -EMSGSIZE
-					   : hand_surely(&request->from, POPCORN_MSG_CONTROL,
+					   : send_surely(&request->from, POPCORN_MSG_CONTROL,
 							 packet, sizeof(*packet) + args->length);
 	kfree(packet);
 	/* The caller has given up: as if it had done so a moment later. */
@@ -505,8 +633,8 @@ int user_reply_closed(const struct message *request, u64 endpoint)
 		.number = request->number,
 	};
 
-	return hand_over(&request->from, POPCORN_MSG_CONTROL, &packet, sizeof(packet), NULL, 0,
-			 ANSWER_TIMEOUT);
+	return send_packet(&request->from, POPCORN_MSG_CONTROL, &packet, sizeof(packet),
+			   ANSWER_TIMEOUT);
 }
 
 int user_ping(struct endpoint *endpoint, struct popcorn_msg_ping *args)
@@ -523,7 +651,7 @@ int user_ping(struct endpoint *endpoint, struct popcorn_msg_ping *args)
 	ret = user_resolve(&args->to);
 	if (ret)
 		return ret;
-	packet = packet_new(PACKET_PING, endpoint, 0);
+	packet = packet_new(PACKET_PING, endpoint, 0, args->length);
 	reply = kmalloc(args->length, GFP_KERNEL_ACCOUNT);
 	if (!packet || !reply) {
 		ret = -ENOMEM;

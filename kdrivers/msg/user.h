@@ -44,21 +44,23 @@
 #define TYPE_USER POPCORN_MSG_TYPE_PROCESSES
 
 /*
- * What is said. All but GROUP, ROOM, ABORT and the pieces in the middle of a message are requests
- * of the layer, replied to in the handler: so the sender knows what has become of it, and nothing
- * that the layer has little of is held while a process takes its time.
+ * What is said. Some are requests of the layer, replied to in the handler: so the sender knows what
+ * has become of it, and nothing that the layer has little of is held while a process takes its time.
+ * The others are only sent; of a message in pieces, those in the middle.
  */
 enum packet_kind {
 	PACKET_LOOKUP = 1, /* name[]. Reply: __u64 endpoint */
 	PACKET_SEND,	   /* a piece of a message */
-	PACKET_ABORT,	   /* the rest of message @number does not come */
-	PACKET_ROOM,	   /* there is room in endpoint @from again */
-	PACKET_REQUEST,	   /* @number: of the call; @total: room for its reply */
-	PACKET_REPLY,	   /* @number: of the call; @status */
-	PACKET_GROUP,	   /* name[], then the message */
+	PACKET_ABORT,	   /* the rest of message @number does not come. Sent */
+	PACKET_ROOM,	   /* there is room in endpoint @from again. Sent */
+	PACKET_REQUEST,	   /* @number: of the call; @total: room for its reply. Sent */
+	PACKET_REPLY,	   /* @number: of the call; @status. Sent */
+	PACKET_GROUP,	   /* name[], then the message. Sent */
 	PACKET_PING,	   /* Reply: the same bytes */
 	PACKET_WINDOW,	   /* @number: of the window; @offset: first range. Reply: window_ranges */
 	PACKET_REVOKE,	   /* @number: of the window. Reply: it is not mapped any more */
+	PACKET_REFUSED, /* @number: of the call, whose request is not there: @status says why. Sent */
+	PACKET_ASK,	/* @number: of the call. Reply: it is there, or REPLY or REFUSED was sent */
 };
 
 #define PACKET_CLOSED (1U << 0) /* REPLY: by nobody, the endpoint was closed */
@@ -101,7 +103,8 @@ struct message {
 	u64 number; /* the sender's: of a message in pieces; of a call */
 	u64 call;   /* ours: what the receiver replies to */
 	u32 uid, flags;
-	u32 room; /* for the reply */
+	u32 room;      /* for the reply */
+	bool replying; /* it is being replied to */
 	u32 total, have;
 	unsigned long touched; /* jiffies of the last piece */
 	struct chunk *first, **last;
@@ -135,6 +138,8 @@ struct endpoint {
 	DECLARE_BITMAP(wanting, POPCORN_MEMBERS_MAX);
 
 	wait_queue_head_t wait; /* for messages */
+	u64 arrived;		/* local_clock() of the last one */
+	bool looks;		/* for one before sleeping */
 	struct timer_list timer;
 	struct mutex receive;
 	atomic_t members_seen;
@@ -184,9 +189,10 @@ void endpoints_exit(void);
 /* user.c */
 int user_enter(void);
 void user_leave(int index);
+void user_look(bool (*is_there)(const void *what), const void *what);
 bool user_next(struct popcorn_msg_peer *peer);
 int user_resolve(struct popcorn_msg_addr *to);
-struct packet *packet_new(u8 kind, const struct endpoint *from, u64 to);
+struct packet *packet_new(u8 kind, const struct endpoint *from, u64 to, u32 length);
 int hand_over(const struct popcorn_msg_addr *to, u32 priority, const struct packet *packet,
 	      u32 length, void *reply, u32 room, long timeout);
 void user_tell(const struct popcorn_msg_addr *to, u32 priority, const struct packet *packet,

@@ -25,23 +25,10 @@
 
 /* Pieces of 2 MiB, if there are any. */
 #define ORDER_MAX 9
-/* Ranges in one reply. */
-#define RANGES_MAX 128
 #define ANSWER_TIMEOUT (10 * HZ)
 #define REVOKE_RETRY HZ
 /* REVOKEs of other kernels that wait here. */
 #define REVOKES_MAX 1024
-
-/* The reply to PACKET_WINDOW: ranges from the one on that was asked for. */
-struct window_ranges {
-	__u64 bytes;	 /* of the window */
-	__u32 nr_ranges; /* of the window */
-	__u32 count;	 /* here */
-	struct popcorn_directory_range range[];
-};
-#define REPLY_MAX \
-	(sizeof(struct window_ranges) + RANGES_MAX * sizeof(struct popcorn_directory_range))
-static_assert(REPLY_MAX <= POPCORN_MSG_MAX);
 
 struct window_range {
 	unsigned long pfn;
@@ -427,7 +414,7 @@ static int take_claim(struct claim *claim, const struct window_ranges *answer, i
 static int ask_for_ranges(struct endpoint *endpoint, const struct popcorn_msg_addr *to, u32 number,
 			  struct claim *claim)
 {
-	struct packet *packet = packet_new(PACKET_WINDOW, endpoint, to->endpoint);
+	struct packet *packet = packet_new(PACKET_WINDOW, endpoint, to->endpoint, 0);
 	struct window_ranges *answer = kmalloc(REPLY_MAX, GFP_KERNEL_ACCOUNT);
 	int ret = packet && answer ? 0 : -ENOMEM;
 

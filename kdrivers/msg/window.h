@@ -15,6 +15,19 @@ struct packet;
 /* Of packet_take(): the reply comes later. */
 #define WINDOW_LATER 0x10000
 
+/* Ranges in one reply. */
+#define RANGES_MAX 128
+/* The reply to PACKET_WINDOW: ranges from the one on that was asked for. */
+struct window_ranges {
+	__u64 bytes;	 /* of the window */
+	__u32 nr_ranges; /* of the window */
+	__u32 count;	 /* here */
+	struct popcorn_directory_range range[];
+};
+#define REPLY_MAX \
+	(sizeof(struct window_ranges) + RANGES_MAX * sizeof(struct popcorn_directory_range))
+static_assert(REPLY_MAX <= POPCORN_MSG_MAX);
+
 int window_create(struct endpoint *endpoint, struct file *file, struct popcorn_msg_window *args);
 int window_open(struct endpoint *endpoint, struct file *file, struct popcorn_msg_window *args);
 int window_close(struct endpoint *endpoint, const struct popcorn_msg_window *args);

@@ -75,7 +75,7 @@ _popcornctl() {
 	done
 
 	case $verb in
-	boot) options='--cpus --memory --memory-nodes --kernel --initrd --append --restart --timeout --no-wait' ;;
+	boot) options='--cpus --memory --memory-nodes --kernel --initrd --root --share --no-vsock --append --restart --network --timeout --no-wait' ;;
 	stop) options='--timeout --no-wait' ;;
 	kill | release | cancel) options='--no-wait' ;;
 	log) options='--follow --kernel --lines' ;;
@@ -113,15 +113,28 @@ _popcornctl() {
 		mapfile -t COMPREPLY < <(compgen -f -- "${cur:-/boot/}")
 		return
 		;;
+	boot:--root)
+		if [[ $cur == /* ]]; then
+			compopt -o filenames 2>/dev/null
+			mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+		else
+			mapfile -t COMPREPLY < <(compgen -W 'primary initramfs /' -- "$cur")
+		fi
+		return
+		;;
 	boot:--restart)
 		mapfile -t COMPREPLY < <(compgen -W 'no on-failure' -- "$cur")
+		return
+		;;
+	boot:--network)
+		mapfile -t COMPREPLY < <(compgen -W 'primary,kernels primary,kernels,outside primary kernels none default' -- "$cur")
 		return
 		;;
 	boot:--memory)
 		mapfile -t COMPREPLY < <(compgen -W '256M 512M 1G 2G 4G' -- "$cur")
 		return
 		;;
-	boot:--cpus | boot:--memory-nodes | boot:--append | boot:--timeout | stop:--timeout) return ;;
+	boot:--cpus | boot:--memory-nodes | boot:--append | boot:--share | boot:--timeout | stop:--timeout) return ;;
 	log:-n | log:--lines | status:-n | status:--lines) return ;;
 	ping:-c | ping:--count | ping:-i | ping:--interval | ping:-s | ping:--size | top:-i | top:--interval) return ;;
 	show:-p | show:--property)

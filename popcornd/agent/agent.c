@@ -4,13 +4,14 @@
  *initramfs that popcornd appends to the user's initrd.
  *
  * It loads the modules listed in /popcorn/modules, tells the primary that user space is up, and
- * then either hands over to the initrd's own /init and stays behind as one small process that waits
- * for what the primary asks for; or, when there is no initrd, is the init of a shell on the
- * console. The primary asks by the doorbell (a shutdown), and by messages (see messages.c).
+ * then either hands over to the init of the kernel's root (see root.c) or the initrd's own /init, and stays
+ * behind as one small process that waits for what the primary asks for; or, when there is neither, is the
+ * init of a shell on the console. The primary asks by the doorbell (a shutdown), and by messages (see messages.c).
  *
  *	/popcorn/modules	one module per line, in order: FILE [PARAMETERS]; FILE is relative
  *				to /popcorn; empty lines and lines that start with # are skipped
- *	/bin/busybox		the shell, when there is no /init
+ *	/popcorn/config		what the kernel's root and network are: see agent-config.h
+ *	/bin/busybox		the shell, when there is neither a root nor /init
  *
  * When a step fails, the step is named in the kernel's log and the agent ends: the kernel then
  * panics, and the primary sees that instead of a kernel that never becomes ready.
@@ -41,8 +42,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent-config.h"
 #include "agent.h"
+#include "interface.h"
 #include "popcorn_guest.h"
+#include "root.h"
 
 #define MODULES_FOLDER "/popcorn"
 #define INIT "/init"
@@ -88,7 +92,7 @@ void warn(const char *format, ...)
 	va_end(arguments);
 }
 
-__attribute__((format(printf, 1, 2), noreturn)) static void fail(const char *format, ...)
+void fail(const char *format, ...)
 {
 	va_list arguments;
 
@@ -96,41 +100,6 @@ __attribute__((format(printf, 1, 2), noreturn)) static void fail(const char *for
 	say("<3>", format, arguments);
 	va_end(arguments);
 	exit(EXIT_FAILURE);
-}
-
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-}
-#define _cleanup_close_ __attribute__((cleanup(close_fd)))
-
-static void free_pointer(void *pointer)
-{
-	free(*(void **)pointer);
-}
-#define _cleanup_free_ __attribute__((cleanup(free_pointer)))
-
-static void close_dir(DIR **dir)
-{
-	if (*dir)
-		closedir(*dir);
-}
-#define _cleanup_closedir_ __attribute__((cleanup(close_dir)))
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static int remaining_ms(int64_t end)
-{
-	int64_t left = end - now_ms();
-
-	return left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
 /* What the agent mounted for itself; an init of the initrd expects to find none of it. */
@@ -246,6 +215,46 @@ static void raise_loopback(void)
 		warn("raise loopback interface: %m");
 }
 
+/* Without the file, as popcornd always writes one, the initramfs is all that there is. */
+static void read_config(struct agent_config *ret)
+{
+	static char text[AGENT_CONFIG_MAX + 1];
+	_cleanup_close_ int fd = open(AGENT_CONFIG_FILE, O_RDONLY | O_CLOEXEC);
+	unsigned line = 0;
+	size_t size = 0;
+	ssize_t n = 0;
+	int r;
+
+	agent_config_init(ret);
+	if (fd < 0 && errno == ENOENT)
+		return;
+	while (fd >= 0 && size < sizeof(text) &&
+	       (n = read(fd, text + size, sizeof(text) - size)) > 0)
+		size += (size_t)n;
+	if (fd < 0 || n < 0)
+		fail("read " AGENT_CONFIG_FILE ": %m");
+	r = agent_config_parse(text, size, ret, &line);
+	if (r == -EBADMSG)
+		fail("line %u of " AGENT_CONFIG_FILE " is not what this agent knows", line);
+	if (r < 0)
+		fail(AGENT_CONFIG_FILE " is too large");
+}
+
+/* Without it the kernel comes up, and says so: it can be asked by its console. */
+static void start_interface(const struct agent_config *config, char ret_name[IF_NAMESIZE])
+{
+	int r;
+
+	*ret_name = '\0';
+	if (!config->network.wanted)
+		return;
+	r = interface_start(&config->network, ret_name);
+	if (r < 0) {
+		errno = -r;
+		warn("set up the network interface: %m");
+	}
+}
+
 static void say_ready(int guest)
 {
 	struct popcorn_guest_ready ready = { .size = sizeof(ready) };
@@ -265,21 +274,43 @@ static void greet(const struct popcorn_guest_info *info)
 }
 
 /*
+ * Until @end, or until one of @fds has something to say. Who asks meanwhile hears that the shutdown is under way:
+ * the primary asks by the doorbell first, so its message may come now. The first of @fds is ours to fill in.
+ */
+static int poll_ending(struct messages *messages, struct pollfd *fds, size_t n, int64_t end)
+{
+	for (;;) {
+		int ready;
+
+		fds[0] = (struct pollfd){ .fd = messages_get_fd(messages), .events = POLLIN };
+		ready = poll(fds, n, remaining_ms(end));
+		if (ready < 0 && errno == EINTR)
+			continue;
+		if (ready <= 0 || !fds[0].revents)
+			return ready;
+		messages_receive(messages);
+		if (ready > 1 || !remaining_ms(end))
+			return ready - 1;
+	}
+}
+
+/*
  * Ends all other processes but PID 1: SIGTERM, then SIGKILL to those that are left after a while.
  * By their descriptors, because not all of them are our children.
  */
-static void end_processes(int proc)
+static void end_processes(struct messages *messages)
 {
+	int proc = messages->proc;
 	_cleanup_closedir_ DIR *dir = NULL;
-	_cleanup_free_ struct pollfd *fds = NULL;
-	size_t n = 0, left;
+	_cleanup_free_ struct pollfd *fds = malloc(sizeof(*fds));
+	size_t n = 1, left;
 	struct dirent *entry;
 	int64_t end;
 	int fd;
 
 	fd = openat(proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	dir = fd < 0 ? NULL : fdopendir(fd);
-	while (dir && (entry = readdir(dir))) {
+	while (dir && fds && (entry = readdir(dir))) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
 		char path[32], target[8];
 		struct pollfd *more;
@@ -306,28 +337,22 @@ static void end_processes(int proc)
 	/* Interactive shells ignore SIGTERM; what is stopped could not even end. */
 	kill(-1, SIGHUP);
 	kill(-1, SIGCONT);
-	left = n;
+	left = n - 1;
 	end = now_ms() + TERM_SECONDS * 1000;
-	while (left) {
-		int ready = poll(fds, n, remaining_ms(end));
-
-		if (ready < 0 && errno == EINTR)
-			continue;
-		if (ready <= 0)
-			break;
-		for (size_t i = 0; i < n; i++)
+	while (fds && left && poll_ending(messages, fds, n, end) > 0)
+		for (size_t i = 1; i < n; i++)
 			if (fds[i].fd >= 0 && fds[i].revents) {
 				close(fds[i].fd);
 				fds[i].fd = -1;
 				left--;
 			}
-	}
 	kill(-1, SIGKILL);
 }
 
-__attribute__((noreturn)) static void end_kernel(int proc, int how)
+__attribute__((noreturn)) static void end_kernel(struct messages *messages, int how)
 {
-	end_processes(proc);
+	messages->ending = true;
+	end_processes(messages);
 	sync();
 	reboot(how);
 	fail("reboot: %m");
@@ -411,11 +436,15 @@ static int run_poweroff(int proc)
  * Somebody else's init runs. Each kind has its own way of being asked; a script that the user has
  * made PID 1 has none, and then the order is ours to make.
  */
-__attribute__((noreturn)) static void shut_down(int proc)
+__attribute__((noreturn)) static void shut_down(struct messages *messages)
 {
 	char exe[PATH_MAX], argument[PATH_MAX];
 	int64_t end = now_ms() + INIT_SECONDS * 1000;
+	int proc = messages->proc;
+	struct pollfd fds[1];
 	bool asked = false;
+
+	messages->ending = true;
 
 	read_link(proc, "1/exe", exe, sizeof(exe));
 	read_first_word(proc, "1/cmdline", argument, sizeof(argument));
@@ -429,10 +458,10 @@ __attribute__((noreturn)) static void shut_down(int proc)
 
 	/* It ends with us, and with the kernel. */
 	while (asked && remaining_ms(end))
-		poll(NULL, 0, remaining_ms(end));
+		poll_ending(messages, fds, 1, end);
 	if (asked)
 		warn("%s did not shut down in %d s", exe, INIT_SECONDS);
-	end_kernel(proc, RB_POWER_OFF);
+	end_kernel(messages, RB_POWER_OFF);
 }
 
 static int wait_for_shutdown(int guest)
@@ -496,8 +525,6 @@ static void wait_for_requests(int guest, struct messages *messages)
 		if (fds[MESSAGES].revents)
 			wanted |= messages_receive(messages);
 	}
-	/* Nobody asks in vain for as long as the shutdown takes. */
-	messages_close(messages);
 	if (children >= 0)
 		close(children);
 }
@@ -525,7 +552,7 @@ static void start_waiter(int guest, struct messages *messages, char *argv[])
 	messages->other_root = true;
 	messages->own_name = argv[0];
 	wait_for_requests(guest, messages);
-	shut_down(messages->proc);
+	shut_down(messages);
 }
 
 static bool is_us(const char *path)
@@ -598,7 +625,6 @@ __attribute__((noreturn)) static void run_shell(int guest, struct messages *mess
 		[GUEST] = { .fd = guest, .events = POLLIN },
 		[MESSAGES] = { .events = POLLIN },
 	};
-	int proc = messages->proc;
 	int64_t started = 0;
 	pid_t shell = 0;
 	sigset_t set;
@@ -637,17 +663,17 @@ __attribute__((noreturn)) static void run_shell(int guest, struct messages *mess
 			if (wait_for_shutdown(guest) < 0)
 				fds[GUEST].fd = -1;
 			else
-				end_kernel(proc, RB_POWER_OFF);
+				end_kernel(messages, RB_POWER_OFF);
 		}
 		while (read(fds[SIGNALS].fd, &signal, sizeof(signal)) == sizeof(signal)) {
 			switch (signal.ssi_signo) {
 			case SIGUSR1:
-				end_kernel(proc, RB_HALT_SYSTEM);
+				end_kernel(messages, RB_HALT_SYSTEM);
 			case SIGUSR2:
-				end_kernel(proc, RB_POWER_OFF);
+				end_kernel(messages, RB_POWER_OFF);
 			case SIGTERM:
 			case SIGINT:
-				end_kernel(proc, RB_AUTOBOOT);
+				end_kernel(messages, RB_AUTOBOOT);
 			default:
 				break;
 			}
@@ -659,14 +685,16 @@ __attribute__((noreturn)) static void run_shell(int guest, struct messages *mess
 			messages_forget(messages, pid);
 		}
 		if (fds[MESSAGES].revents && messages_receive(messages))
-			end_kernel(proc, RB_POWER_OFF);
+			end_kernel(messages, RB_POWER_OFF);
 	}
 }
 
 int main(int argc, char *argv[])
 {
+	static struct agent_config config;
 	struct popcorn_guest_info info = { .size = sizeof(info) };
 	struct messages messages;
+	char interface[IF_NAMESIZE];
 	int guest, proc;
 
 	if (getpid() != 1) {
@@ -676,6 +704,7 @@ int main(int argc, char *argv[])
 	}
 
 	mount_all();
+	read_config(&config);
 	load_modules();
 	open_console();
 	guest = open(POPCORN_GUEST_DEVICE, O_RDWR | O_CLOEXEC);
@@ -692,7 +721,15 @@ int main(int argc, char *argv[])
 		fail("open /proc: %m");
 	/* Before we are ready: who is told so may ask at once. */
 	messages_open(&messages, proc);
+	start_interface(&config, interface);
 
+	if (config.root != AGENT_ROOT_INITRAMFS) {
+		root_mount(&config, interface);
+		raise_loopback();
+		start_waiter(guest, &messages, argv);
+		say_ready(guest);
+		root_start_init(&config, argv);
+	}
 	if (access(INIT, X_OK) == 0 && !is_us(INIT)) {
 		start_waiter(guest, &messages, argv);
 		say_ready(guest);

@@ -2,15 +2,60 @@
 #pragma once
 /* What the parts of the agent share. */
 
+#include <dirent.h>
+#include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <libpopcorn-msg.h>
 
 #include "protocol.h"
 
+static inline void close_fdp(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+#define _cleanup_close_ __attribute__((cleanup(close_fdp)))
+
+static inline void free_pointer(void *pointer)
+{
+	free(*(void **)pointer);
+}
+#define _cleanup_free_ __attribute__((cleanup(free_pointer)))
+
+static inline void close_dirp(DIR **dir)
+{
+	if (*dir)
+		closedir(*dir);
+}
+#define _cleanup_closedir_ __attribute__((cleanup(close_dirp)))
+
 /* A line in the kernel's log. */
 void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* And the end of the kernel: it panics. */
+void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+/* CLOCK_MONOTONIC. */
+static inline int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Until then, for poll(2); 0: it is past. */
+static inline int remaining_ms(int64_t end)
+{
+	int64_t left = end - now_ms();
+
+	return left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
+}
 
 /**
  * struct messages - the service "popcorn.agent"
@@ -19,6 +64,7 @@ void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
  * @proc:	/proc likewise
  * @other_root:	commands run in the root of PID 1, which is not ours
  * @own_name:	argv[0], which begins with '@' in a process that systemd is to leave alone
+ * @ending:	the kernel is shutting down: no more sessions
  * @sessions:	their processes, or 0
  */
 struct messages {
@@ -26,6 +72,7 @@ struct messages {
 	int dev;
 	int proc;
 	bool other_root;
+	bool ending;
 	char *own_name;
 	pid_t sessions[AGENT_SESSIONS_MAX];
 };

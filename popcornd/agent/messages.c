@@ -92,8 +92,8 @@ static void start_session(struct messages *messages, const struct agent_message 
 	for (size_t i = 0; i < AGENT_SESSIONS_MAX && !place; i++)
 		if (!messages->sessions[i])
 			place = &messages->sessions[i];
-	if (!place) {
-		refuse(messages, caller, -EBUSY);
+	if (!place || messages->ending) {
+		refuse(messages, caller, messages->ending ? -ESHUTDOWN : -EBUSY);
 		return;
 	}
 	pid = fork();

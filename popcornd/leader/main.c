@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The leader of a kernel: the process by which systemd, the journal and machined know it. It asks
- * popcornd to launch the kernel, prints its console, and ends when the kernel does. It holds
+ * popcornd to launch the kernel, prints its console, has its devices served (devices.c), and ends when
+ * the kernel does. It holds
  * nothing of the kernel: a leader that is killed is started again and goes on where the other was,
  * and popcornd may come and go.
  *
@@ -23,16 +24,12 @@
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
+#include "bus.h"
+#include "devices.h"
 #include "error.h"
 #include "leader.h"
 
-#define BUS_NAME "org.popcornlinux.Popcorn1"
-#define BUS_PATH "/org/popcornlinux/Popcorn1"
-#define MANAGER_INTERFACE BUS_NAME ".Manager"
 #define KERNEL_INTERFACE BUS_NAME ".Kernel"
-
-/* A popcornd that dies of our call each time is not asked for ever. */
-#define TRIES_MAX 5
 
 /* More than the ring of a console holds: only a kernel that writes faster than we read gets there. */
 #define CATCH_UP_MAX (4U << 20)
@@ -48,6 +45,7 @@ struct leader {
 	bool console_asked;
 	struct cleaner cleaner;
 	struct printed *printed;
+	struct devices *devices;
 	bool found_place; /* what the leader before us printed has been passed by */
 
 	unsigned tries;
@@ -59,19 +57,6 @@ struct leader {
 	int exit_code;
 };
 
-static int call(struct leader *leader, const char *method, sd_bus_message_handler_t callback,
-		const char *types, ...)
-{
-	va_list ap;
-	int r;
-
-	va_start(ap, types);
-	r = sd_bus_call_method_asyncv(leader->bus, NULL, BUS_NAME, BUS_PATH, MANAGER_INTERFACE,
-				      method, callback, leader, types, ap);
-	va_end(ap);
-	return r;
-}
-
 static void leave(struct leader *leader, int exit_code)
 {
 	leader->exit_code = exit_code;
@@ -79,12 +64,6 @@ static void leave(struct leader *leader, int exit_code)
 	if (exit_code == EXIT_ENDED && !leader->ready)
 		sd_notify(false, "READY=1");
 	sd_event_exit(leader->event, 0);
-}
-
-/* The bus has no answer, as opposed to popcornd's being no: it died, or is just starting. */
-static bool is_unanswered(const sd_bus_error *error)
-{
-	return strncmp(error->name, POPCORN_ERROR_PREFIX, strlen(POPCORN_ERROR_PREFIX)) != 0;
 }
 
 /*
@@ -218,8 +197,8 @@ static void open_console(struct leader *leader)
 {
 	if (leader->console_fd >= 0 || leader->console_asked)
 		return;
-	leader->console_asked =
-		call(leader, "OpenConsole", on_console_opened, "sb", leader->name, false) >= 0;
+	leader->console_asked = leader_call(leader->bus, NULL, "OpenConsole", on_console_opened,
+					    leader, "sb", leader->name, false) >= 0;
 }
 
 /* The last lines: what was saved when the kernel's memory was given back. */
@@ -303,8 +282,10 @@ static void end(struct leader *leader, const char *state, const char *reason, co
 			;
 		close_console(leader);
 	}
+	devices_close(leader->devices);
 	sd_notifyf(false, "STATUS=Kernel %s is %s: %s", leader->name, state, text);
-	if (call(leader, "OpenConsole", on_last_console, "sb", leader->name, false) < 0)
+	if (leader_call(leader->bus, NULL, "OpenConsole", on_last_console, leader, "sb",
+			leader->name, false) < 0)
 		leave(leader, leader->exit_code);
 }
 
@@ -331,6 +312,7 @@ static void apply(struct leader *leader, const char *state, const char *reason, 
 	}
 	leader->resumed = false;
 	open_console(leader);
+	devices_open(leader->devices);
 	if (strcmp(state, "running") == 0 && !leader->ready) {
 		leader->ready = true;
 		sd_notify(false, "READY=1");
@@ -402,14 +384,14 @@ static int on_launched(sd_bus_message *reply, void *userdata, sd_bus_error *unus
 
 	if (leader->ended)
 		return 0;
-	if (error && is_unanswered(error) && ++leader->tries < TRIES_MAX)
+	if (error && leader_is_unanswered(error) && ++leader->tries < TRIES_MAX)
 		return launch(leader);
 	if (error) {
 		fprintf(stderr, "kernel %s can't be launched: %s\n", leader->name, error->message);
 		sd_notifyf(false, "STATUS=%s", error->message);
-		leave(leader, leader->stopping	     ? EXIT_ENDED
-			      : is_unanswered(error) ? EXIT_AGAIN
-						     : EXIT_NOT_AGAIN);
+		leave(leader, leader->stopping		    ? EXIT_ENDED
+			      : leader_is_unanswered(error) ? EXIT_AGAIN
+							    : EXIT_NOT_AGAIN);
 		return 0;
 	}
 	leader->tries = 0;
@@ -422,7 +404,7 @@ static int on_launched(sd_bus_message *reply, void *userdata, sd_bus_error *unus
 
 static int launch(struct leader *leader)
 {
-	return call(leader, "Launch", on_launched, "s", leader->name);
+	return leader_call(leader->bus, NULL, "Launch", on_launched, leader, "s", leader->name);
 }
 
 static int on_state_changed(sd_bus_message *signal, void *userdata, sd_bus_error *unused)
@@ -483,7 +465,7 @@ static int on_stop_asked(sd_bus_message *reply, void *userdata, sd_bus_error *un
 
 	if (!error || leader->ended)
 		return 0;
-	if (is_unanswered(error) && ++leader->tries < TRIES_MAX)
+	if (leader_is_unanswered(error) && ++leader->tries < TRIES_MAX)
 		return ask_stop(leader);
 	switch ((int)popcorn_error_from_name(error->name)) {
 	case POPCORN_ERROR_NO_SUCH_KERNEL:
@@ -503,7 +485,8 @@ static int on_stop_asked(sd_bus_message *reply, void *userdata, sd_bus_error *un
 
 static int ask_stop(struct leader *leader)
 {
-	return call(leader, "Stop", on_stop_asked, "st", leader->name, UINT64_C(0));
+	return leader_call(leader->bus, NULL, "Stop", on_stop_asked, leader, "st", leader->name,
+			   UINT64_C(0));
 }
 
 static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info,
@@ -573,6 +556,8 @@ static int run(struct leader *leader)
 		r = sd_bus_attach_event(leader->bus, leader->event, SD_EVENT_PRIORITY_NORMAL);
 	if (r >= 0)
 		r = sd_bus_path_encode(BUS_PATH "/kernel", leader->name, &leader->path);
+	if (r >= 0)
+		r = devices_new(leader->name, leader->event, leader->bus, &leader->devices);
 	if (r < 0)
 		return r;
 

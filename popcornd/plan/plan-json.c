@@ -66,6 +66,7 @@ static json_t *view_to_json(const struct plan *plan, const struct plan_kernel *k
 static json_t *kernel_to_json(const struct plan *plan, const struct plan_kernel *kernel)
 {
 	json_t *object = json_object(), *memory = json_array(), *devices = json_array();
+	unsigned network = SAID(kernel, network);
 	int restart = kernel->group->kernel.restart;
 
 	if (kernel->override && kernel->override->restart >= 0)
@@ -89,6 +90,8 @@ static json_t *kernel_to_json(const struct plan *plan, const struct plan_kernel 
 	json_object_set_new(object, "root", string_or_null(SAID(kernel, root)));
 	json_object_set_new(object, "restart",
 			    restart < 0 ? json_null() : json_string(restart ? "on-failure" : "no"));
+	json_object_set_new(object, "network",
+			    network ? json_string(PEERS_TEXT(network)) : json_null());
 	json_object_set_new(object, "view", view_to_json(plan, kernel));
 	return object;
 }

@@ -32,10 +32,11 @@ enum group_key {
 	GROUP_ROOT,
 	GROUP_RESTART,
 	GROUP_BOOT_TIMEOUT,
+	GROUP_NETWORK,
 	GROUP_OVERRIDE,
 	GROUP_AFTER,
 };
-#define N_GROUP_KEYS 25
+#define N_GROUP_KEYS 26
 
 /* Longer ones name nothing: a kernel's name has 63 characters. */
 #define TEMPLATE_MAX 128

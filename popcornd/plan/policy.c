@@ -71,17 +71,6 @@ static int read_image(const struct key_value *value, void *target)
 	return read_text(value, PATH_MAX - 1, target);
 }
 
-static int read_root(const struct key_value *value, void *target)
-{
-	const char *s = config_setting_get_string(value->setting);
-
-	if (!s || strcmp(s, "initramfs") != 0)
-		return key_bad(value,
-			       "this version has only \"initramfs\": the kernel runs what is in "
-			       "its initrd; write that, or leave root out");
-	return key_set_string(value, target, s);
-}
-
 static int read_restart(const struct key_value *value, void *target)
 {
 	static const char *const texts[] = { "no", "on-failure" };
@@ -529,9 +518,10 @@ static const struct key override_keys[] = {
 	{ "image", read_image, offsetof(struct policy_override, kernel.image) },
 	{ "initrd", read_image, offsetof(struct policy_override, kernel.initrd) },
 	{ "cmdline", read_cmdline, offsetof(struct policy_override, kernel.cmdline) },
-	{ "root", read_root, offsetof(struct policy_override, kernel.root) },
+	{ "root", key_root, offsetof(struct policy_override, kernel.root) },
 	{ "restart", read_restart, offsetof(struct policy_override, kernel.restart) },
 	{ "boot_timeout", key_time, offsetof(struct policy_override, kernel.boot_timeout_usec) },
+	{ "network", key_network, offsetof(struct policy_override, kernel.network) },
 };
 
 static void kernel_done(struct policy_kernel *kernel)
@@ -638,11 +628,12 @@ static const struct key group_keys[N_GROUP_KEYS] = {
 	[GROUP_INITRD] = { "initrd", read_image, offsetof(struct policy_group, kernel.initrd) },
 	[GROUP_CMDLINE] = { "cmdline", read_cmdline,
 			    offsetof(struct policy_group, kernel.cmdline) },
-	[GROUP_ROOT] = { "root", read_root, offsetof(struct policy_group, kernel.root) },
+	[GROUP_ROOT] = { "root", key_root, offsetof(struct policy_group, kernel.root) },
 	[GROUP_RESTART] = { "restart", read_restart,
 			    offsetof(struct policy_group, kernel.restart) },
 	[GROUP_BOOT_TIMEOUT] = { "boot_timeout", key_time,
 				 offsetof(struct policy_group, kernel.boot_timeout_usec) },
+	[GROUP_NETWORK] = { "network", key_network, offsetof(struct policy_group, kernel.network) },
 	[GROUP_OVERRIDE] = { "override", read_overrides, 0 },
 	[GROUP_AFTER] = { "after", read_after, 0 },
 };

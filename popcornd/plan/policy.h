@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "error.h"
+#include "network-plan.h"
 
 /* Larger files are refused before they are parsed. Far more than 512 kernels can need. */
 #define POLICY_SIZE_MAX (1U << 20)
@@ -79,9 +80,10 @@ struct policy_selector {
 struct policy_kernel {
 	char *image, *initrd; /* absolute; with one '*' in the last part: see policy_image_find() */
 	char *cmdline;	      /* added to what popcornd.conf says */
-	char *root;	      /* only "initramfs" in this version */
+	char *root;	      /* as root_check() */
 	int restart;	      /* -1 not said, 0 "no", 1 "on-failure" */
 	uint64_t boot_timeout_usec;
+	unsigned network; /* NETWORK_*; NETWORK_DEFAULT is 0, and not said */
 };
 
 struct policy_override {

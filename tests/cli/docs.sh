@@ -81,6 +81,7 @@ is 'completion: ping: options' "$(complete_line ping --s)" '--size'
 is 'completion: release: those that ended' "$(complete_line release '')" 'old'
 is 'completion: options' "$(complete_line boot --re)" '--restart'
 is 'completion: values' "$(complete_line boot db0 --restart '')" 'no on-failure'
+is 'completion: networks' "$(complete_line boot db0 --network primary,)" 'primary,kernels primary,kernels,outside'
 is 'completion: JSON' "$(complete_line list --json = sh)" 'short'
 is 'completion: after --json=' "$(complete_line --json = short stat)" 'stats status'
 mkdir "$work/policies"

@@ -37,9 +37,13 @@ done
 for nodes in 512M 0: :512M 0:x x:512M "0:512M,," "," -1:2M; do
 	usage "'.*' is not memory by node.*\(MemoryInvalid\)" boot db0 "--memory-nodes=$nodes"
 done
+for share in '' data data: :/srv /srv data:srv data::ro ' :ro'; do
+	usage "'.*' is no share.*\(InvalidArgument\)" boot db0 "--share=$share"
+done
 for time in '' 0 -1 1y 1e30 nan inf 0x10; do
 	usage "'.*' is not a time" boot db0 "--timeout=$time"
 done
+usage "'' says nothing" boot db0 --network ''
 usage "'sometimes' is not no or on-failure" boot db0 --restart sometimes
 usage "'xml' is not pretty or short" list --json=xml
 usage "'' is not the name of a file" boot db0 --kernel ''

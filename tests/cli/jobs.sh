@@ -27,17 +27,22 @@ is 'boot --json: one object' "$(jq -c '[.type,.name,.result,.kernel.state,.kerne
 	'["boot","one","done","running",[7]]'
 cd "$work" || exit
 run popcornctl boot all -q --cpus 9,2-3,4 --memory 1.5G --kernel img --initrd /tmp/i --append a=1 \
-	--append 'b="x y"' --restart on-failure --timeout 2min
+	--append 'b="x y"' --restart on-failure --root /srv/all:ro --network primary,kernels --timeout 2min
 is 'boot: CPUs' "$(popcornctl show all -p Cpus)" 'Cpus=2 3 4 9'
 is 'boot: memory' "$(popcornctl show all -p Memory)" Memory=1610612736
 is 'boot: kernel, made absolute' "$(popcornctl show all -p Image)" "Image=$work/img"
 is 'boot: initrd' "$(popcornctl show all -p Initrd)" Initrd=/tmp/i
+is 'boot: root' "$(popcornctl show all -p Root)" Root=/srv/all:ro
 is 'boot: appended text is joined' "$(popcornctl show all -p CommandLine)" 'CommandLine=a=1 b="x y"'
 is 'boot: restart' "$(popcornctl show all -p Restart)" Restart=on-failure
+is 'boot: network' "$(popcornctl show all -p Network)" Network=primary,kernels
 run popcornctl boot nodes -q --memory-nodes 1:512M,3:0x200000
 is 'boot: memory by node' "$code $(popcornctl show nodes -p MemoryRanges)" "\
 0 MemoryRanges=4294967296 536870912 1
 MemoryRanges=4831838208 2097152 3"
+run popcornctl boot shares -q --share data:/srv/a --share b:/srv/b:ro --share c:/c:ro/ --no-vsock
+is 'boot: shares' "$code $(popcornctl show shares -p CommandLine)" \
+	'0 CommandLine= <data /srv/a rw> <b /srv/b ro> <c /c:ro/ rw> <no vsock>'
 run popcornctl boot db0
 is 'boot: name taken: exit code' $code 1
 like 'boot: name taken: said' "$err" '^popcornctl: boot db0: a kernel of this name exists.*\(NameTaken\)$'

@@ -12,10 +12,10 @@ daemon_start --demo
 run popcornctl list
 is 'list: exit code' $code 0
 is 'list: table' "$out" "\
-NAME  ID STATE           CPUS MEMORY VERSION              UPTIME
-db0    1 running         2-3    512M 6.1.0-56-amd64       1h 2min
-web.1  2 running         5      1.5G 6.12.117+deb12-amd64 2h 5min
-old    3 crashed (panic) 7      384M 6.1.0-56-rt-amd64    -
+NAME  ID STATE           CPUS MEMORY VERSION              ADDRESS   UPTIME
+db0    1 running         2-3    512M 6.1.0-56-amd64       10.77.0.2 1h 2min
+web.1  2 running         5      1.5G 6.12.117+deb12-amd64 10.77.0.3 2h 5min
+old    3 crashed (panic) 7      384M 6.1.0-56-rt-amd64    -         -
 
 3 kernels; 3 CPUs and 1.5G of memory free to lend."
 table=$out
@@ -32,7 +32,7 @@ run popcornctl list --json
 ok 'list --json: valid' jq -e . "$work/out"
 is 'list --json: names' "$(jq -r '.[].name' "$work/out" | paste -sd' ')" 'db0 web.1 old'
 is 'list --json: keys' "$(jq -c '.[0] | keys_unsorted' "$work/out")" \
-	'["name","id","state","reason","reason_text","cpus","memory","memory_ranges","image","initrd","command_line","version","uptime_usec","boot_time","restart","policy","unit","job","boot_steps","history"]'
+	'["name","id","state","reason","reason_text","cpus","memory","memory_ranges","image","initrd","root","command_line","version","uptime_usec","boot_time","restart","network","address","policy","messages","agent_version","unit","job","boot_steps","history"]'
 is 'list --json: CPUs are numbers' "$(jq -c '.[0].cpus' "$work/out")" '[2,3]'
 is 'list --json: sizes are bytes' "$(jq -c '.[1].memory' "$work/out")" 1610612736
 ok 'list --json=pretty: the same' diff <(jq -S 'map(del(.uptime_usec))' "$work/out") \

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/virtio_config.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -19,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -28,6 +30,7 @@
 
 #include <popcorn.h>
 #include <popcorn/head.h>
+#include <popcorn/virtio.h>
 
 #include "../tap.h"
 
@@ -786,17 +789,182 @@ static void test_hostile_rings(void)
 	free(buf);
 }
 
+/* Devices. The payload only beats: what a driver writes into the table is written from here, by mmap. */
+
+#define FEATURES (1ULL << VIRTIO_F_VERSION_1 | 1ULL << 5)
+#define RAM (KERNEL + 8 * MB)
+#define SIZE 64
+#define BAD_DEVICES (POPCORN_DEVICES_MAX - 1)
+
+static struct popcorn_head *head;
+static struct popcorn_virtio_table *table;
+
+static struct popcorn_add_device a_device(const char *name)
+{
+	struct popcorn_add_device a = {
+		.size = sizeof(a),
+		.device = 4,
+		.nr_queues = 2,
+		.queue_max = SIZE,
+		.config_length = 8,
+		.features = FEATURES,
+		.config = "config",
+	};
+
+	snprintf(a.name, sizeof(a.name), "%s", name);
+	return a;
+}
+
+static int add_device(int fd, const char *name)
+{
+	struct popcorn_add_device a = a_device(name);
+	int r = call(fd, POPCORN_IOC_ADD_DEVICE, &a);
+
+	return r ? r : (int)a.slot;
+}
+
+static int device_slot(int fd, unsigned long command, uint32_t slot)
+{
+	struct popcorn_device_slot s = { .size = sizeof(s), .slot = slot };
+	int r = call(fd, command, &s);
+
+	return r || command == POPCORN_IOC_REMOVE_DEVICE ? r : s.fd;
+}
+
+static int open_device(int fd, uint32_t slot)
+{
+	return device_slot(fd, POPCORN_IOC_OPEN_DEVICE, slot);
+}
+
+static int remove_device(int fd, uint32_t slot)
+{
+	return device_slot(fd, POPCORN_IOC_REMOVE_DEVICE, slot);
+}
+
+static struct popcorn_device_info device_info(int fd, uint32_t slot)
+{
+	struct popcorn_device_info i = { .size = sizeof(i), .slot = slot };
+
+	if (call(fd, POPCORN_IOC_DEVICE_INFO, &i))
+		i.state = ~0U;
+	return i;
+}
+
+static int want(int fd, struct popcorn_device_want *ret_want, struct popcorn_queue *queues)
+{
+	*ret_want = (struct popcorn_device_want){ .size = sizeof(*ret_want),
+						  .nr_queues = queues ? POPCORN_QUEUES_MAX : 0,
+						  .queues = (uintptr_t)queues };
+	return call(fd, POPCORN_IOC_DEVICE_WANT, ret_want);
+}
+
+static int done(int fd, uint32_t number, uint32_t state, const char *text)
+{
+	struct popcorn_device_done d = { .size = sizeof(d), .number = number, .state = state };
+
+	snprintf(d.text, sizeof(d.text), "%s", text);
+	return call(fd, POPCORN_IOC_DEVICE_DONE, &d);
+}
+
+static int set_queue(int fd, uint32_t queue, int kick, int call_fd)
+{
+	struct popcorn_device_queue q = {
+		.size = sizeof(q), .queue = queue, .kick = kick, .call = call_fd
+	};
+
+	return call(fd, POPCORN_IOC_DEVICE_QUEUE, &q);
+}
+
+static int set_config(int fd, uint32_t length, const char *text)
+{
+	struct popcorn_device_config c = { .size = sizeof(c), .length = length };
+
+	snprintf((char *)c.config, sizeof(c.config), "%s", text);
+	return call(fd, POPCORN_IOC_DEVICE_CONFIG, &c);
+}
+
+static int memory_fd(int fd, uint32_t index, struct popcorn_device_memory *m)
+{
+	*m = (struct popcorn_device_memory){ .size = sizeof(*m), .index = index };
+	return call(fd, POPCORN_IOC_DEVICE_MEMORY, m);
+}
+
+/* What poll() says of a descriptor within that time. */
+static int events(int fd, int timeout_ms)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, timeout_ms) == 1 ? p.revents : 0;
+}
+
+/* Takes what an eventfd has counted; 0 if nothing came. */
+static uint64_t counted(int fd, int timeout_ms)
+{
+	uint64_t n = 0;
+
+	if (!(events(fd, timeout_ms) & POLLIN) || read(fd, &n, sizeof(n)) != sizeof(n))
+		return 0;
+	return n;
+}
+
+/* The driver's side of a slot */
+
+static void queues_write(uint32_t slot)
+{
+	struct popcorn_virtio_queue *q;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		q = &table->slot[slot].queue[i];
+		*q = (struct popcorn_virtio_queue){ .desc = RAM + i * 8192ULL,
+						    .avail = RAM + i * 8192ULL + 4096,
+						    .used = RAM + i * 8192ULL + 4096 + 1024,
+						    .size = SIZE };
+	}
+	table->slot[slot].accepted = FEATURES;
+}
+
+/* The watch finds it, at the latest. */
+static void ring_primary(uint32_t reasons)
+{
+	__atomic_fetch_or(&head->to_primary, reasons, __ATOMIC_SEQ_CST);
+}
+
+static uint32_t request(uint32_t slot, uint32_t command)
+{
+	struct popcorn_virtio_slot *s = &table->slot[slot];
+
+	s->of = s->instance;
+	s->command = command;
+	__atomic_store_n(&s->request, s->request + 1, __ATOMIC_RELEASE);
+	ring_primary(POPCORN_BELL_REQUEST);
+	return s->request;
+}
+
+static bool is_done(uint32_t slot, uint32_t number)
+{
+	int i;
+
+	for (i = 0; i < 50 && *(volatile uint32_t *)&table->slot[slot].done != number; i++)
+		usleep(100000);
+	return table->slot[slot].done == number;
+}
+
 /* Without the capability */
 static void test_rights(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct none[2] = {};
 	struct popcorn_info i = { .size = sizeof(i) };
-	int fd, fd2, result = 0;
+	struct popcorn_device_memory m;
+	struct popcorn_device_want w;
+	int fd, fd2, dev, result = 0;
 	pid_t pid;
 
 	create("rights", &fd);
 	add_memory(fd, POPCORN_MEMORY_OFFLINE, block_start, block_size);
+	add_device(fd, "rights");
+	dev = open_device(fd, 0);
 	fflush(stdout);
 	pid = fork();
 	if (!pid) {
@@ -809,6 +977,14 @@ static void test_rights(void)
 		result += start(fd, 0, 0, 0) != -EPERM;
 		result += kill_kernel(fd) != -EPERM;
 		result += release(fd) != -EPERM;
+		result += add_device(fd, "none") != -EPERM;
+		result += open_device(fd, 0) != -EPERM;
+		result += remove_device(fd, 0) != -EPERM;
+		/* Whoever was given the device may serve it. */
+		result += device_info(fd, 0).served != 1;
+		result += want(dev, &w, NULL) != 0;
+		result += memory_fd(dev, 0, &m) != 0;
+		result += map(m.fd, 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED) == MAP_FAILED;
 		result += call(device, POPCORN_IOC_INFO, &i) != 0;
 		result += status(fd).state != POPCORN_STATE_RESERVED;
 		result += map(fd, block_start, 4096, PROT_READ | PROT_WRITE, MAP_SHARED) !=
@@ -819,6 +995,7 @@ static void test_rights(void)
 	waitpid(pid, &result, 0);
 	check(WIFEXITED(result) && WEXITSTATUS(result) == 0,
 	      "without CAP_SYS_BOOT one may look, and no more (%d)", WEXITSTATUS(result));
+	close(dev);
 	release(fd);
 	close(fd);
 }
@@ -972,12 +1149,449 @@ static void test_threads(void)
 	check(whole(cpus), "after %d threads did what they liked, all is as before", THREADS);
 }
 
+/* All that was asked for before has been seen: requests are looked at in the order of slots. */
+static bool looked(void)
+{
+	return is_done(POPCORN_DEVICES_MAX - 1,
+		       request(POPCORN_DEVICES_MAX - 1, POPCORN_VIRTIO_STOP));
+}
+
+static void test_device_args(int fd)
+{
+	struct popcorn_add_device a;
+	struct popcorn_device_info info_args = { .size = sizeof(info_args), .reserved = 1 };
+	struct popcorn_device_slot s = { .size = sizeof(s), .fd = 1 };
+	char name[8];
+	int i;
+
+#define TRY_DEVICE(what, field, value) \
+	a = a_device("bad");           \
+	a.field = value;               \
+	expect(-EINVAL, call(fd, POPCORN_IOC_ADD_DEVICE, &a), "ADD_DEVICE, " what)
+	TRY_DEVICE("no device", device, 0);
+	TRY_DEVICE("device 64", device, 64);
+	TRY_DEVICE("no queue", nr_queues, 0);
+	TRY_DEVICE("too many queues", nr_queues, POPCORN_QUEUES_MAX + 1);
+	TRY_DEVICE("one entry", queue_max, 1);
+	TRY_DEVICE("no power of two", queue_max, 48);
+	TRY_DEVICE("too many entries", queue_max, 2 * POPCORN_QUEUE_SIZE_MAX);
+	TRY_DEVICE("too long a configuration", config_length, POPCORN_CONFIG_MAX + 1);
+	TRY_DEVICE("without VERSION_1", features, 1ULL << 5);
+	TRY_DEVICE("ACCESS_PLATFORM", features, FEATURES | 1ULL << VIRTIO_F_ACCESS_PLATFORM);
+	TRY_DEVICE("RING_PACKED", features, FEATURES | 1ULL << VIRTIO_F_RING_PACKED);
+	TRY_DEVICE("no name", name[0], '\0');
+	TRY_DEVICE("a name that can't be printed", name[1], '\n');
+	a = a_device("bad");
+	memset(a.name, 'a', sizeof(a.name));
+	expect(-EINVAL, call(fd, POPCORN_IOC_ADD_DEVICE, &a), "ADD_DEVICE, a name without end");
+	a = a_device("bad");
+	a.size = offsetof(struct popcorn_add_device, config);
+	expect(-EINVAL, call(fd, POPCORN_IOC_ADD_DEVICE, &a), "ADD_DEVICE, too small");
+
+	expect(-ENOENT, open_device(fd, 0), "OPEN_DEVICE, none");
+	expect(-ENOENT, open_device(fd, POPCORN_DEVICES_MAX), "OPEN_DEVICE, no such slot");
+	expect(-ENOENT, open_device(fd, ~0U), "OPEN_DEVICE, enormous slot");
+	expect(-ENOENT, remove_device(fd, 0), "REMOVE_DEVICE, none");
+	expect(-EINVAL, call(fd, POPCORN_IOC_OPEN_DEVICE, &s), "OPEN_DEVICE, fd not zero");
+	expect(-EINVAL, call(fd, POPCORN_IOC_REMOVE_DEVICE, &s), "REMOVE_DEVICE, fd not zero");
+	expect(-EINVAL, call(fd, POPCORN_IOC_DEVICE_INFO, &info_args), "INFO, reserved not zero");
+	check(device_info(fd, 0).state == ~0U, "DEVICE_INFO, none");
+
+	expect(0, add_device(fd, "first"), "ADD_DEVICE");
+	expect(-EEXIST, add_device(fd, "first"), "ADD_DEVICE, name taken");
+	for (i = 1; i < POPCORN_DEVICES_MAX; i++) {
+		snprintf(name, sizeof(name), "d%d", i);
+		if (add_device(fd, name) != i)
+			check(false, "ADD_DEVICE, number %d", i);
+	}
+	expect(-ENOSPC, add_device(fd, "more"), "ADD_DEVICE, all slots taken");
+	expect(0, remove_device(fd, 3), "REMOVE_DEVICE");
+	check(add_device(fd, "again") == 3, "its slot is free");
+}
+
+/* On a device's descriptor, before the kernel runs. */
+static void test_device_fd(int fd, int dev)
+{
+	struct popcorn_device_want w;
+	struct popcorn_device_memory m;
+	struct popcorn_device_done d = { .size = sizeof(d), .number = 1, .reserved = 1 };
+	int event = eventfd(0, EFD_NONBLOCK), event2 = eventfd(0, EFD_NONBLOCK), fd2 = dup(event);
+	uint64_t one = 1;
+	char *at;
+
+	check(fcntl(dev, F_GETFD) == FD_CLOEXEC, "its descriptor is close-on-exec");
+	expect(-EBUSY, open_device(fd, 0), "OPEN_DEVICE, served already");
+	check(device_info(fd, 0).served == 1 && !strcmp(device_info(fd, 0).name, "first"), "INFO");
+	expect(-ENOTTY, call(dev, POPCORN_IOC_STATUS, &m), "a kernel's ioctl on a device");
+	expect(-ENOTTY, call(fd, POPCORN_IOC_DEVICE_WANT, &w), "a device's ioctl on a kernel");
+	expect(-ENOTTY, call(device, POPCORN_IOC_DEVICE_WANT, &w), "and on /dev/popcorn");
+
+	check(events(dev, 0) & POLLIN, "there is a wish from the start");
+	expect(0, want(dev, &w, NULL), "WANT");
+	check(w.state == POPCORN_DEVICE_STOPPED && w.nr_queues == 2, "stop, 2 queues");
+	expect(-ESTALE, done(dev, w.number + 1, w.state, ""), "DONE, another number");
+	expect(-EINVAL, done(dev, w.number, POPCORN_DEVICE_STARTED, ""), "DONE, another state");
+	expect(-EINVAL, done(dev, w.number, 3, ""), "DONE, no state");
+	expect(-EINVAL, done(dev, w.number, w.state, "text"), "DONE, a text without need");
+	expect(-EINVAL, done(dev, w.number, POPCORN_DEVICE_FAILED, ""), "FAILED without a text");
+	expect(-EINVAL, done(dev, w.number, POPCORN_DEVICE_FAILED, "a\tb"),
+	       "FAILED, not printable");
+	expect(-EINVAL, call(dev, POPCORN_IOC_DEVICE_DONE, &d), "DONE, reserved not zero");
+	check(events(dev, 0) & POLLIN, "the wish is still to be answered");
+	expect(0, done(dev, w.number, w.state, ""), "DONE");
+	check(!events(dev, 0), "and now it is not");
+
+	expect(-EINVAL, set_queue(dev, 2, -1, -1), "QUEUE, no such queue");
+	expect(-EBADF, set_queue(dev, 0, 1000, -1), "QUEUE, kick is no descriptor");
+	expect(-EBADF, set_queue(dev, 0, -1, -2), "QUEUE, call is no descriptor");
+	expect(-EINVAL, set_queue(dev, 0, device, -1), "QUEUE, kick is no eventfd");
+	expect(0, set_queue(dev, 0, event, event2), "QUEUE");
+	check(counted(event, 0) == 1, "a new kick is signalled");
+	expect(-EINVAL, set_queue(dev, 0, event, device), "QUEUE, call is no eventfd");
+	check(!counted(event, 0), "and nothing has happened");
+	check(write(event2, &one, 8) == 8 && !counted(event2, 0), "who calls needs no reader");
+	expect(0, set_queue(dev, 0, fd2, -1), "QUEUE, replaced");
+	check(write(event2, &one, 8) == 8 && counted(event2, 0) == 1, "the old call is let go");
+	expect(0, set_queue(dev, 0, -1, -1), "QUEUE, taken away");
+
+	expect(-EINVAL, set_config(dev, 7, "x"), "CONFIG, too short");
+	expect(-EINVAL, set_config(dev, POPCORN_CONFIG_MAX + 1, "x"), "CONFIG, too long");
+	expect(0, set_config(dev, 8, "second"), "CONFIG");
+
+	expect(0, memory_fd(dev, 0, &m), "MEMORY");
+	check(m.start == KERNEL && m.length == block_size - POPCORN_HEAD_SIZE,
+	      "it is the range without the head");
+	check(map(m.fd, 0, 4096, PROT_READ, MAP_PRIVATE) == MAP_FAILED && errno == EINVAL,
+	      "private");
+	check(map(m.fd, m.length, 4096, PROT_READ, MAP_SHARED) == MAP_FAILED && errno == ERANGE,
+	      "behind it");
+	check(map(m.fd, m.length - 4096, 8192, PROT_READ, MAP_SHARED) == MAP_FAILED &&
+		      errno == ERANGE,
+	      "over its end");
+	check(map(m.fd, 1ULL << 52, 4096, PROT_READ, MAP_SHARED) == MAP_FAILED, "far behind it");
+	at = map(m.fd, 4096, 4096, PROT_READ | PROT_WRITE, MAP_SHARED);
+	check(at != MAP_FAILED && !touch(at), "it can be mapped");
+	check(mremap(at, 4096, m.length, MREMAP_MAYMOVE) == MAP_FAILED, "but not made larger");
+	munmap(at, 4096);
+	expect(-ENOTTY, call(m.fd, POPCORN_IOC_DEVICE_WANT, &w), "an ioctl on it");
+	close(m.fd);
+	m = (struct popcorn_device_memory){ .size = sizeof(m), .reserved = 1 };
+	expect(-EINVAL, call(dev, POPCORN_IOC_DEVICE_MEMORY, &m), "MEMORY, reserved not zero");
+	expect(-ENOENT, memory_fd(dev, 1, &m), "MEMORY, no more");
+	expect(-ENOENT, memory_fd(dev, ~0U, &m), "MEMORY, enormous index");
+	close(event);
+	close(event2);
+	close(fd2);
+}
+
+/* As a driver should. */
+static void test_device_life(int fd, int dev)
+{
+	struct popcorn_virtio_slot *slot = &table->slot[0];
+	struct popcorn_queue queues[POPCORN_QUEUES_MAX] = {};
+	int kick = eventfd(0, EFD_NONBLOCK), call_fd = eventfd(0, EFD_NONBLOCK), dev2;
+	struct popcorn_device_want w;
+	uint32_t number, generation;
+	uint64_t one = 1;
+
+	check(table->magic == POPCORN_VIRTIO_MAGIC && table->version == POPCORN_VIRTIO_VERSION &&
+		      table->size == sizeof(*table) && table->nr_slots == POPCORN_VIRTIO_SLOTS &&
+		      table->slot_size == sizeof(*slot),
+	      "the table is there");
+	check(slot->instance && slot->device == 4 && slot->nr_queues == 2 &&
+		      slot->queue_max == SIZE && slot->features == FEATURES &&
+		      slot->config_length == 8 && !memcmp(slot->config, "second\0\0", 8) &&
+		      !(slot->config_generation & 1) && slot[1].instance != slot->instance,
+	      "with the device");
+	generation = slot->config_generation;
+	expect(0, set_config(dev, 8, "third"), "CONFIG");
+	check(!memcmp(slot->config, "third\0\0\0", 8) && slot->config_generation == generation + 2,
+	      "is seen");
+	check(head->to_guest & POPCORN_BELL_DEVICES, "and announced");
+
+	check(is_done(0, request(0, POPCORN_VIRTIO_STOP)), "STOP of what is stopped");
+	expect(0, set_queue(dev, 1, kick, call_fd), "QUEUE");
+	counted(kick, 0);
+	queues_write(0);
+	number = request(0, POPCORN_VIRTIO_START);
+	check(events(dev, 5000) & POLLIN, "START is a wish");
+	expect(0, want(dev, &w, queues), "WANT");
+	check(w.state == POPCORN_DEVICE_STARTED && w.features == FEATURES && w.nr_queues == 2 &&
+		      queues[1].desc == RAM + 8192 && queues[1].size == SIZE,
+	      "with features and queues");
+	w.queues = 8;
+	expect(-EFAULT, call(dev, POPCORN_IOC_DEVICE_WANT, &w), "WANT, bad pointer");
+	check(device_info(fd, 0).state == POPCORN_DEVICE_STOPPED && slot->done != number,
+	      "not yet started");
+	slot->called = 0;
+	expect(0, done(dev, w.number, POPCORN_DEVICE_STARTED, ""), "DONE");
+	check(device_info(fd, 0).state == POPCORN_DEVICE_STARTED && slot->done == number,
+	      "started");
+	check(counted(kick, 0) == 1 && slot->called == 3, "both sides look once");
+
+	slot->called = 0;
+	head->to_guest = 0;
+	check(write(call_fd, &one, 8) == 8 && slot->called == 2 &&
+		      head->to_guest & POPCORN_BELL_CALL,
+	      "a call");
+	slot->kicked = 0xffff;
+	ring_primary(POPCORN_BELL_KICK);
+	check(counted(kick, 5000) == 1 && !slot->kicked, "a kick");
+	check(device_info(fd, 0).kicks == 1 && device_info(fd, 0).calls >= 2, "are counted");
+
+	close(dev);
+	check(device_info(fd, 0).served == 0 && device_info(fd, 0).state == POPCORN_DEVICE_STARTED,
+	      "its server is gone");
+	slot->called = 0;
+	check(write(call_fd, &one, 8) == 8 && slot->called == 0 && counted(call_fd, 0) == 1,
+	      "and does not call any more");
+	dev2 = open_device(fd, 0);
+	check(dev2 >= 0 && events(dev2, 0) & POLLIN && !want(dev2, &w, queues) &&
+		      w.state == POPCORN_DEVICE_STARTED && queues[0].size == SIZE,
+	      "another one takes it over");
+	expect(0, done(dev2, w.number, w.state, ""), "DONE");
+
+	number = request(0, POPCORN_VIRTIO_STOP);
+	check(events(dev2, 5000) & POLLIN && slot->done != number, "STOP is waited for");
+	queues_write(0);
+	number = request(0, POPCORN_VIRTIO_START);
+	check(looked(), "it was looked at");
+	expect(0, want(dev2, &w, queues), "WANT");
+	check(w.state == POPCORN_DEVICE_STOPPED, "a START that comes too early is not seen");
+	expect(0, done(dev2, w.number, w.state, ""), "DONE");
+	check(slot->done == number - 1 && events(dev2, 0) & POLLIN && !want(dev2, &w, queues) &&
+		      w.state == POPCORN_DEVICE_STARTED,
+	      "before STOP was answered");
+	expect(0, done(dev2, w.number, POPCORN_DEVICE_FAILED, "woe"), "FAILED");
+	check(!strcmp(device_info(fd, 0).text, "woe") && slot->flags == POPCORN_VIRTIO_FAILED &&
+		      device_info(fd, 0).state == POPCORN_DEVICE_FAILED && !events(dev2, 0),
+	      "is known");
+	slot->of = slot->instance + 100;
+	slot->command = POPCORN_VIRTIO_STOP;
+	slot->request++;
+	ring_primary(POPCORN_BELL_REQUEST);
+	check(looked(), "it was looked at");
+	check(slot->flags == POPCORN_VIRTIO_FAILED, "a request for another instance does nothing");
+	check(is_done(0, request(0, POPCORN_VIRTIO_GIVE_UP)) && !slot->flags &&
+		      !device_info(fd, 0).text[0],
+	      "until it is reset");
+	close(dev2);
+	close(kick);
+	close(call_fd);
+}
+
+/* As a driver should not: each in a slot of its own, all looked at together. */
+static void test_device_hostile(int fd)
+{
+	static const struct {
+		const char *text;
+		size_t offset;
+		uint64_t value;
+	} bad[] = {
+#define Q(field) offsetof(struct popcorn_virtio_slot, queue[1].field)
+#define BAD_QUEUE(field, value, text) { "queue 1: " text, Q(field), value }
+		BAD_QUEUE(size, 2 * SIZE, "bad size"),
+		BAD_QUEUE(size, 3, "bad size"),
+		BAD_QUEUE(size, 1U << 31, "bad size"),
+		BAD_QUEUE(desc, 8, "not aligned"),
+		BAD_QUEUE(avail, 1, "not aligned"),
+		BAD_QUEUE(used, 2, "not aligned"),
+		BAD_QUEUE(desc, 0, "not in the kernel's memory"),
+		BAD_QUEUE(used, 0x1000000, "not in the kernel's memory"),
+		BAD_QUEUE(avail, 0ULL - 4096, "not in the kernel's memory"),
+		{ "queue 2: does not exist", offsetof(struct popcorn_virtio_slot, queue[2].size),
+		  4 },
+		{ "features that were not offered", offsetof(struct popcorn_virtio_slot, accepted),
+		  FEATURES | 1ULL << 6 },
+		{ "a driver of before virtio 1.0", offsetof(struct popcorn_virtio_slot, accepted),
+		  1ULL << 5 },
+		{ "queue 1: not in the kernel's memory", 0, 0 }, /* its head: see below */
+		{ "queue 1: not in the kernel's memory", 0, 0 }, /* over the end of the range */
+		{ "command 77 does not exist", 0, 0 },
+	};
+	struct popcorn_device_want w;
+	uint32_t slot;
+	int dev;
+
+	_Static_assert(sizeof(bad) / sizeof(*bad) == BAD_DEVICES, "one for each slot");
+	for (slot = 1; slot <= BAD_DEVICES; slot++) {
+		queues_write(slot);
+		if (bad[slot - 1].offset == Q(size) ||
+		    bad[slot - 1].offset == offsetof(struct popcorn_virtio_slot, queue[2].size))
+			*(uint32_t *)((char *)&table->slot[slot] + bad[slot - 1].offset) =
+				(uint32_t)bad[slot - 1].value;
+		else if (bad[slot - 1].offset)
+			*(uint64_t *)((char *)&table->slot[slot] + bad[slot - 1].offset) =
+				bad[slot - 1].value;
+	}
+	table->slot[13].queue[1].used = block_start + POPCORN_HEAD_CONSOLE_OUT;
+	table->slot[14].queue[1].desc = block_start + block_size - SIZE * 16ULL + 16;
+	for (slot = 1; slot <= BAD_DEVICES; slot++)
+		request(slot, slot == BAD_DEVICES ? 77 : POPCORN_VIRTIO_START);
+	for (slot = 0; slot < 50 && table->slot[BAD_DEVICES].flags != POPCORN_VIRTIO_FAILED; slot++)
+		usleep(100000);
+	for (slot = 1; slot <= BAD_DEVICES; slot++)
+		check(table->slot[slot].flags == POPCORN_VIRTIO_FAILED &&
+			      !strcmp(device_info(fd, slot).text, bad[slot - 1].text),
+		      "slot %u fails: %s", slot, device_info(fd, slot).text);
+
+	/* Not started by asking again, but after a reset; started twice it is stopped. */
+	dev = open_device(fd, 1);
+	want(dev, &w, NULL);
+	expect(0, done(dev, w.number, w.state, ""), "DONE of the wish that was there");
+	queues_write(1);
+	request(1, POPCORN_VIRTIO_START);
+	check(looked(), "it was looked at");
+	check(table->slot[1].flags == POPCORN_VIRTIO_FAILED, "a failed device stays so");
+	check(is_done(1, request(1, POPCORN_VIRTIO_STOP)), "it is reset");
+	request(1, POPCORN_VIRTIO_START);
+	for (slot = 0; slot < 2; slot++) {
+		check(events(dev, 5000) & POLLIN, "a wish");
+		expect(0, want(dev, &w, NULL), "WANT");
+		check(w.state == (slot ? POPCORN_DEVICE_STOPPED : POPCORN_DEVICE_STARTED),
+		      "state %u", w.state);
+		expect(0, done(dev, w.number, w.state, ""), "DONE");
+		if (!slot)
+			request(1, POPCORN_VIRTIO_START);
+	}
+	check(!strcmp(device_info(fd, 1).text, "was started twice"), "%s", device_info(fd, 1).text);
+	close(dev);
+}
+
+static void *scribbler(void *arg)
+{
+	struct popcorn_virtio_slot *slot = arg;
+	unsigned int seed = 1;
+	int i;
+
+	while (!enough) {
+		for (i = 0; i < 2; i++) {
+			slot->queue[i].desc = rand_r(&seed) % 2 ? RAM : 0x1000;
+			slot->queue[i].size = rand_r(&seed) % 2 ? SIZE : 77;
+		}
+		slot->of = slot->instance;
+		slot->command = (uint32_t)rand_r(&seed) % 4;
+		slot->request++;
+		ring_primary(POPCORN_BELL_REQUEST | POPCORN_BELL_KICK);
+		slot->kicked = (uint32_t)rand_r(&seed);
+		slot->done = (uint32_t)rand_r(&seed);
+	}
+	return NULL;
+}
+
+/* The table changes while it is read: what the server gets was checked all the same. */
+static void test_device_scribble(int fd)
+{
+	struct popcorn_queue q[POPCORN_QUEUES_MAX];
+	int dev = open_device(fd, 2), i, n = 0, bad = 0;
+	struct popcorn_device_want w;
+	pthread_t thread;
+
+	queues_write(2);
+	enough = false;
+	pthread_create(&thread, NULL, scribbler, &table->slot[2]);
+	for (i = 0; i < 6; i++) {
+		events(dev, 1000);
+		if (want(dev, &w, q))
+			bad++;
+		if (w.state == POPCORN_DEVICE_STARTED) {
+			n++;
+			bad += (q[0].size && (q[0].size != SIZE || q[0].desc != RAM)) ||
+			       (q[1].size && (q[1].size != SIZE || q[1].desc != RAM));
+		}
+		done(dev, w.number, w.state, "");
+	}
+	enough = true;
+	pthread_join(thread, NULL);
+	enough = false;
+	check(!bad, "a table that changes all the time: %d STARTs, none of them wrong", n);
+	close(dev);
+}
+
+static void test_devices(void)
+{
+	struct popcorn_device_memory m;
+	struct popcorn_device_want w;
+	int fd, dev, dev2, i;
+	char *late, *at;
+
+	if (create("devices", &fd) || add_cpus(fd, spare, 2, NULL) ||
+	    add_memory(fd, POPCORN_MEMORY_OFFLINE, block_start, block_size) ||
+	    load_ops(fd, (const struct op[]){ CHECK_IN, READY, BEAT },
+		     sizeof((const struct op[]){ CHECK_IN, READY, BEAT }))) {
+		check(false, "prepare a kernel for devices");
+		return;
+	}
+	test_device_args(fd);
+	dev = open_device(fd, 0);
+	test_device_fd(fd, dev);
+	expect(0, start(fd, KERNEL, OPS, 0), "START");
+	check(reach(fd, POPCORN_STATE_RUNNING, 5000), "it runs");
+	head = map(fd, block_start, POPCORN_HEAD_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
+	if (!check(head != MAP_FAILED, "its head is mapped"))
+		return;
+	table = (void *)((char *)head + POPCORN_HEAD_DEVICES);
+	test_device_life(fd, dev);
+	test_device_hostile(fd);
+	test_device_scribble(fd);
+
+	/* Taken away from its server. */
+	dev = open_device(fd, 0);
+	table->slot[0].kicked = 1;
+	expect(0, remove_device(fd, 0), "REMOVE_DEVICE");
+	check(events(dev, 0) & POLLHUP, "POLLHUP");
+	expect(-ENODEV, want(dev, &w, NULL), "WANT of a device that was removed");
+	expect(-ENODEV, done(dev, 1, 0, ""), "DONE");
+	expect(-ENODEV, set_queue(dev, 0, -1, -1), "QUEUE");
+	expect(-ENODEV, set_config(dev, 8, ""), "CONFIG");
+	expect(-ENODEV, memory_fd(dev, 0, &m), "MEMORY");
+	check(table->slot[0].instance && table->slot[0].flags & POPCORN_VIRTIO_REMOVED,
+	      "the driver is told");
+	expect(-ENOENT, remove_device(fd, 0), "REMOVE_DEVICE, again");
+	expect(-ENOSPC, add_device(fd, "first"), "its slot is not free yet");
+	close(dev);
+	check(!table->slot[0].instance, "now the device is gone");
+	expect(0, add_device(fd, "first"), "and its slot is free");
+	check(table->slot[0].instance && !table->slot[0].flags && !table->slot[0].kicked,
+	      "for another one");
+
+	/* The kernel ends, and is released, with all of it open. */
+	dev = open_device(fd, 0);
+	dev2 = open_device(fd, 1);
+	memory_fd(dev, 0, &m);
+	at = map(m.fd, 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED);
+	check(!touch(at), "its memory is mapped");
+	late = map(m.fd, MB, 4096, PROT_READ, MAP_SHARED);
+	expect(0, kill_kernel(fd), "KILL");
+	check(events(dev, 0) & POLLHUP && events(dev2, 0) & POLLHUP, "POLLHUP");
+	expect(-ENODEV, want(dev, &w, NULL), "WANT after the end");
+	close(dev2);
+	expect(-EBUSY, open_device(fd, 1), "OPEN_DEVICE after the end");
+	expect(-EBUSY, add_device(fd, "late"), "ADD_DEVICE after the end");
+	check(device_info(fd, 1).state != ~0U, "INFO after the end");
+	check(!touch(at), "its memory is still there");
+	expect(0, release(fd), "RELEASE");
+	check(touch(at) == SIGBUS && touch(late) == SIGBUS, "and now it is gone");
+	check(map(m.fd, 0, 4096, PROT_READ, MAP_SHARED) == MAP_FAILED && errno == ENODEV,
+	      "for good");
+	for (i = 0; i < 2; i++)
+		expect(-ENODEV, i ? add_device(fd, "x") : open_device(fd, 0), "after RELEASE");
+	check(syscall(SYS_delete_module, "popcorn_kexec", O_NONBLOCK) < 0, "the driver stays");
+	munmap(at, 4096);
+	munmap(late, 4096);
+	munmap(head, POPCORN_HEAD_SIZE);
+	close(m.fd);
+	close(dev);
+	close(fd);
+}
+
 /* Faults: the nth step fails */
 
 static int faulty_life(const char **ret_where)
 {
 	const struct op ops[] = { CHECK_IN, READY, BEAT };
-	int fd = -1, con, r;
+	int fd = -1, dev = -1, event = eventfd(0, EFD_CLOEXEC), con, r;
+	struct popcorn_device_memory m;
 
 #define STEP(what)                  \
 	do {                        \
@@ -991,16 +1605,28 @@ static int faulty_life(const char **ret_where)
 	STEP(add_memory(fd, POPCORN_MEMORY_OFFLINE, block_start, block_size));
 	STEP(add_memory(fd, POPCORN_MEMORY_CONTIG, contig_start, CONTIG_SIZE));
 	STEP(load_ops(fd, ops, sizeof(ops)));
+	STEP(add_device(fd, "faulty"));
 	STEP(start(fd, KERNEL, OPS, 0));
 	STEP(console(fd, 0));
 	con = r;
 	close(con);
+	STEP(open_device(fd, 0));
+	dev = r;
+	STEP(set_queue(dev, 0, event, event));
+	STEP(memory_fd(dev, 0, &m));
+	close(m.fd);
+	close(dev);
+	dev = -1;
 	STEP(kill_kernel(fd));
 	STEP(release(fd));
 #undef STEP
+	close(event);
 	close(fd);
 	return 0;
 end:
+	close(event);
+	if (dev >= 0)
+		close(dev);
 	if (fd >= 0) {
 		kill_kernel(fd);
 		/* What could not be stopped or given back is kept, and can be tried again. */
@@ -1064,6 +1690,7 @@ int main(int argc, char *argv[])
 	test_life();
 	test_ends();
 	test_hostile_rings();
+	test_devices();
 	test_threads();
 	test_faults();
 	release_all();

@@ -888,6 +888,21 @@ static int rights(uint32_t kernel)
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* Finds the server, and calls it when told to: then it may be gone. */
+static int late(uint32_t kernel)
+{
+	struct popcorn_endpoint *endpoint = open_endpoint();
+	struct popcorn_msg_addr server = find(endpoint, kernel, "test");
+	ssize_t n;
+
+	printf("found\n");
+	if (getchar() == EOF)
+		return EXIT_FAILURE;
+	n = ask(endpoint, &server, OP_ECHO, 0, NULL, 0, LONG, NULL);
+	printf("called: %s\n", n < 0 ? strerrorname_np((int)-n) : "answered");
+	return EXIT_SUCCESS;
+}
+
 /* Windows */
 
 static sigjmp_buf fault_jump;
@@ -1059,6 +1074,47 @@ static int steal(uint32_t kernel, uint32_t from, uint32_t to)
 	return EXIT_SUCCESS;
 }
 
+/* Whom a kernel plays that is not to be believed: tests/modules/imposter. */
+static int imposter(uint32_t kernel)
+{
+	static const struct {
+		const char *name;
+		uint32_t timeout;
+		int result;
+	} services[] = {
+		{ "test.refuses", LONG, -ENOBUFS }, { "test.odd", LONG, -EPROTO },
+		{ "test.busy", 500, -ETIMEDOUT },   { "test.closed", LONG, -EPIPE },
+		{ "test.long", LONG, -EPROTO },	    { "test.stranger", LONG, 0 },
+		{ "test.twice", LONG, 0 },	    { "test.forgets", LONG, 0 },
+		{ "test.denies", LONG, -EPERM },
+	};
+	const struct popcorn_msg_addr peer = { .kernel = kernel };
+	struct popcorn_endpoint *endpoint = open_endpoint();
+	struct popcorn_window offered;
+	uint32_t i;
+
+	for (i = 0; i < ARRAY_SIZE(services); i++) {
+		struct popcorn_msg_addr addr = find(endpoint, kernel, services[i].name);
+		int status = 0;
+		uint8_t reply[8];
+		ssize_t n = popcorn_endpoint_call(endpoint, &addr, "", 0, reply, sizeof(reply),
+						  services[i].timeout, &status);
+
+		is(n, services[i].result, services[i].name);
+		is(status, services[i].result ? 0 : 7, "its status");
+	}
+	/* Until there are no more. */
+	for (i = 0; i < 100; i++) {
+		int r = popcorn_window_open(endpoint, &peer, i, &offered);
+
+		if (r == -ENOENT)
+			break;
+		check(r == -EPROTO, "window %u that is none: %d", i, r);
+	}
+	check(i > 10 && i < 100, "%u windows were offered", i);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 static uint64_t now_ns(void)
 {
 	struct timespec t;
@@ -1113,6 +1169,8 @@ int main(int argc, char **argv)
 		return test(kernel);
 	if (!strcmp(verb, "flood") && argc == 4)
 		return flood(kernel, argv[3]);
+	if (!strcmp(verb, "late") && argc == 3)
+		return late(kernel);
 	if (!strcmp(verb, "rights") && argc == 3)
 		return rights(kernel);
 	if (!strcmp(verb, "windows") && argc == 3)
@@ -1124,11 +1182,14 @@ int main(int argc, char **argv)
 	if (!strcmp(verb, "steal") && argc == 5)
 		return steal(kernel, (uint32_t)strtoul(argv[3], NULL, 0),
 			     (uint32_t)strtoul(argv[4], NULL, 0));
+	if (!strcmp(verb, "imposter") && argc == 3)
+		return imposter(kernel);
 	if (!strcmp(verb, "trip") && argc == 4)
 		return trip(kernel, strtoul(argv[3], NULL, 0));
 	fprintf(stderr,
-		"Usage: msguser serve NAME | test KERNEL | flood KERNEL SIZE|call|never | "
+		"Usage: msguser serve NAME | test KERNEL | flood KERNEL SIZE|call|never | late "
+		"KERNEL | "
 		"rights KERNEL | windows KERNEL | own KERNEL close|stay|again|exit | count | "
-		"steal KERNEL FROM TO | trip KERNEL COUNT\n");
+		"steal KERNEL FROM TO | imposter KERNEL | trip KERNEL COUNT\n");
 	return 2;
 }

@@ -197,11 +197,16 @@ proctype sender()
 		fi;
 		sent[lane]++;
 		store(SENDER, SLOT + lane, sent[lane]);
-		store(SENDER, PENDING + lane, 1);
 		barrier(SENDER);
 		if
-		:: mem[ARMED + lane] -> irq = true
-		:: else
+		:: mem[PENDING + lane]
+		:: else ->
+			store(SENDER, PENDING + lane, 1);
+			barrier(SENDER);
+			if
+			:: mem[ARMED + lane] -> irq = true
+			:: else
+			fi
 		fi
 	od
 }

@@ -90,13 +90,20 @@ proctype writer(byte me)
 		od;
 		store(me, ticket % SIZE, ticket + 1);
 		/* popcorn_bell_mark() */
-		store(me, PENDING, 1);
-#ifndef NO_BARRIER_MARK
+#ifndef NO_BARRIER_SEEN
 		barrier(me);
 #endif
 		if
-		:: mem[ARMED] -> irq = true
-		:: else
+		:: mem[PENDING]
+		:: else ->
+			store(me, PENDING, 1);
+#ifndef NO_BARRIER_MARK
+			barrier(me);
+#endif
+			if
+			:: mem[ARMED] -> irq = true
+			:: else
+			fi
 		fi;
 		sent++
 	od;

@@ -81,17 +81,41 @@ group-slot $LAYER
 group-text $LAYER
 FORGED
 
+say '-- a kernel that plays its processes'
+up bad 1
+for kernel in primary good bad; do
+	wait_until 30 reaches "$kernel" 2
+	serve "$kernel" test
+done
+is 'packets that make no sense are answered as they should be' \
+	"$(on bad 'insmod /popcorn_imposter.ko && echo good; dmesg | grep popcorn_imposter')" good
+id=$(sed -n 's/^peer \([0-9]*\)\..*/\1/p' $PEERS | tail -n 1)
+msguser imposter "$id" >/run/imposter || true
+tested /run/imposter
+is 'it was not believed' "$(dmesg | grep -c 'offers a window that is not in its memory')" 3
+# Not the imposter's services, but those that it has talked to.
+msguser trip 0 100 >/dev/null
+msguser trip 1 100 >/dev/null
+say 'ok: others answer'
+# What it has begun and not ended goes, also while the server is there.
+wait_until 30 grep -q ' messages 0 bytes 0 requests 0 ' $PROCESSES
+for kernel in primary good; do
+	stop_servers "$kernel"
+done
+say 'ok: nothing is left'
+away
+
 say '-- another protocol'
 echo 7 >/sys/module/popcorn_msg/parameters/protocol
 up bad 1
 wait_until 30 reaches good 2
 id=$(sed -n 's/^peer \([0-9]*\.[0-9]*\) .*/\1/p' $PEERS | tail -n 1)
-wait_until 30 says "kernel ${id%.*} speaks protocols 1 to 1, this one 7 to 7"
+wait_until 30 says "kernel ${id%.*} speaks protocols 2 to 2, this one 7 to 7"
 wait_until 30 says "kernel $id has failed: it speaks no protocol that this kernel knows"
 say "ok: $(dmesg | grep "kernel $id has failed" | tail -n 1)"
 is 'what the other one says' \
 	"$(on bad 'dmesg | sed -n "s/.*kernel 0 \(speaks protocols.*\)/\1/p"')" \
-	'speaks protocols 7 to 7, this one 1 to 1'
+	'speaks protocols 7 to 7, this one 2 to 2'
 is 'whom the primary can reach' "$(sed -n 's/^peer \([0-9]*\)\..* up$/\1/p' $PEERS)" 1
 echo 0 >/sys/module/popcorn_msg/parameters/protocol
 away

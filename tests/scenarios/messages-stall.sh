@@ -3,7 +3,8 @@
 #
 # A kernel whose handler does not go on stalls only who sends to that handler's queue: the same
 # sender's control messages and everything from others go on. Who waits meanwhile gives up by its timeout, by a
-# signal, or in the middle of a large message; afterwards nothing that was sent is missing.
+# signal, or in the middle of a large message; afterwards nothing that was sent is missing. A process whose call is
+# refused while there is no room to say so hears it when there is.
 #
 # machine: --cpus 4 --memory 3G
 # apic: both
@@ -13,7 +14,7 @@
 . "$(dirname "$0")/kernels.bash"
 . "$(dirname "$0")/messages.bash"
 
-BULK=2 ETIMEDOUT=110 EINTR=4
+CONTROL=1 BULK=2 ETIMEDOUT=110 EINTR=4
 expect_failed_unit 'popcorn@*.service'
 whole_mark
 popcornctl list
@@ -90,6 +91,28 @@ for kernel in primary s1 s2; do
 	sound "$kernel"
 done
 is 'credits at that priority' "$(counter primary 1 bulk credits)" "$slots"
+
+say '-- a call is refused while there is no room to say so'
+serve s1 test
+mkfifo /run/go
+msguser late 1 </run/go >/run/late &
+exec {go}>/run/go
+wait_until 30 grep -q found /run/late
+signal s1 KILL
+wait_until 30 nothing_left s1
+start primary "gate $CONTROL 0"
+on s1 "echo flood 0 $CONTROL 100000 500 64 >$TEST/run; echo" >/dev/null
+answers=$(counter primary 1 reply received)
+echo >&"$go"
+asked_twice() {
+	[ "$(counter primary 1 reply received)" -ge $((answers + 2)) ]
+}
+wait_until 30 asked_twice
+is 'what the caller knows' "$(tail -n 1 /run/late)" found
+start primary "gate $CONTROL 1"
+wait_until 30 grep -q 'called: EPIPE' /run/late
+say 'ok: it is told'
+sound primary
 
 ok 'kill all' popcornctl kill s1 s2
 ok 'release all' popcornctl release s1 s2

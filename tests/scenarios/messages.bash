@@ -85,11 +85,8 @@ sound() {
 
 # nothing_left KERNEL: no process of it has anything of the device.
 nothing_left() {
-	local agents=1
-
-	# The agent of a secondary has an endpoint of its own.
-	[ "$1" != primary ] || agents=0
-	[ "$(on "$1" "cat $PROCESSES")" = "${NOTHING/endpoints 0/endpoints $agents}" ]
+	# The agent of a secondary has an endpoint of its own, and popcornd while a kernel runs.
+	[ "$(on "$1" "cat $PROCESSES")" = "${NOTHING/endpoints 0/endpoints 1}" ]
 }
 
 # serve KERNEL NAME: a server in the background.

@@ -2,6 +2,7 @@
 /* The driver of the fake machine: the states and errors of uapi/popcorn.h, and no kernel. */
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -456,6 +457,94 @@ static int do_console(struct driver *driver, int fd, int flags, int *ret_fd)
 	return -ENODEV;
 }
 
+static int do_add_device(struct driver *driver, int fd, const struct popcorn_add_device *device,
+			 uint32_t *ret_slot)
+{
+	struct fake *fake = fake_of(driver);
+	struct fake_kernel *kernel;
+	unsigned slot = POPCORN_DEVICES_MAX;
+	STEP(fake);
+
+	kernel = kernel_of(fake, fd, NULL);
+	if (!kernel)
+		DONE(fake, -ENODEV);
+	if (kernel->state > POPCORN_STATE_RUNNING)
+		DONE(fake, -EBUSY);
+	if (device->device < 1 || device->device > 63 || device->nr_queues < 1 ||
+	    device->nr_queues > POPCORN_QUEUES_MAX || device->queue_max < 2 ||
+	    device->queue_max > POPCORN_QUEUE_SIZE_MAX ||
+	    (device->queue_max & (device->queue_max - 1)) ||
+	    device->config_length > POPCORN_CONFIG_MAX || !(device->features & 1ULL << 32) ||
+	    !memchr(device->name, '\0', sizeof(device->name)) || !device->name[0])
+		DONE(fake, -EINVAL);
+	for (unsigned i = POPCORN_DEVICES_MAX; i-- > 0;) {
+		if (!kernel->devices[i].size)
+			slot = i;
+		else if (strcmp(kernel->devices[i].name, device->name) == 0)
+			DONE(fake, -EEXIST);
+	}
+	if (slot == POPCORN_DEVICES_MAX || fake->refuse_device == slot + 1)
+		DONE(fake, -ENOSPC);
+	kernel->devices[slot] = *device;
+	kernel->devices[slot].size = sizeof(*device);
+	*ret_slot = slot;
+	DONE(fake, 0);
+}
+
+static int do_remove_device(struct driver *driver, int fd, uint32_t slot)
+{
+	struct fake *fake = fake_of(driver);
+	struct fake_kernel *kernel;
+	STEP(fake);
+
+	kernel = kernel_of(fake, fd, NULL);
+	if (!kernel)
+		DONE(fake, -ENODEV);
+	if (slot >= POPCORN_DEVICES_MAX || !kernel->devices[slot].size)
+		DONE(fake, -ENOENT);
+	kernel->devices[slot].size = 0;
+	DONE(fake, 0);
+}
+
+static int do_open_device(struct driver *driver, int fd, uint32_t slot, int *ret_fd)
+{
+	struct fake *fake = fake_of(driver);
+	struct fake_kernel *kernel;
+	STEP(fake);
+
+	kernel = kernel_of(fake, fd, NULL);
+	if (!kernel)
+		DONE(fake, -ENODEV);
+	if (slot >= POPCORN_DEVICES_MAX || !kernel->devices[slot].size)
+		DONE(fake, -ENOENT);
+	if (kernel->served[slot] || kernel->state > POPCORN_STATE_STOPPING)
+		DONE(fake, -EBUSY);
+	*ret_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	DONE(fake, *ret_fd < 0 ? -errno : 0);
+}
+
+static int do_device_info(struct driver *driver, int fd, uint32_t slot,
+			  struct popcorn_device_info *ret)
+{
+	struct fake *fake = fake_of(driver);
+	struct fake_kernel *kernel;
+	STEP(fake);
+
+	kernel = kernel_of(fake, fd, NULL);
+	if (!kernel)
+		DONE(fake, -ENODEV);
+	if (slot >= POPCORN_DEVICES_MAX || !kernel->devices[slot].size)
+		DONE(fake, -ENOENT);
+	*ret = (struct popcorn_device_info){
+		.size = sizeof(*ret),
+		.slot = slot,
+		.device = kernel->devices[slot].device,
+		.served = kernel->served[slot],
+	};
+	strcpy(ret->name, kernel->devices[slot].name);
+	DONE(fake, 0);
+}
+
 static void do_free(struct driver *driver)
 {
 	free(driver);
@@ -474,6 +563,10 @@ static const struct driver_ops fake_ops = {
 	.release = do_release,
 	.status = do_status,
 	.console = do_console,
+	.add_device = do_add_device,
+	.remove_device = do_remove_device,
+	.open_device = do_open_device,
+	.device_info = do_device_info,
 	.free = do_free,
 };
 

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -411,6 +412,16 @@ int __wrap_sysfs_write_interruptible(const char *root, const char *value, const 
 
 int __real_lease_write(const char *folder, const char *name, const struct lease *lease,
 		       const char *cpus, const char *memory_nodes);
+int __wrap_vhost_open(const char *path, uint64_t *ret_features);
+int __wrap_vhost_open(const char *path, uint64_t *ret_features)
+{
+	if (!the_fake || !the_fake->vhost_features)
+		return -ENOENT;
+	if (ret_features)
+		*ret_features = the_fake->vhost_features;
+	return open("/dev/null", O_RDWR | O_CLOEXEC);
+}
+
 int __wrap_lease_write(const char *folder, const char *name, const struct lease *lease,
 		       const char *cpus, const char *memory_nodes);
 int __wrap_lease_write(const char *folder, const char *name, const struct lease *lease,
@@ -519,6 +530,10 @@ void fake_write_boot_files(struct fake *fake)
 			"module", 6);
 	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/popcorn/popcorn_vty.ko",
 			"module", 6);
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/popcorn/popcorn_virtio.ko",
+			"module", 6);
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/modules.builtin",
+			"kernel/fs/fuse/virtiofs.ko\n", 27);
 	fake_write_file(fake, "/agent", "agent", 5);
 	fake_write_file(fake, "/busybox", &busybox, sizeof(busybox));
 }

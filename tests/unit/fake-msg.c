@@ -311,6 +311,18 @@ static int watch(const struct popcorn_msg_addr *to)
 	return -EPIPE;
 }
 
+ssize_t popcorn_endpoint_members(struct popcorn_endpoint *endpoint, struct popcorn_msg_addr *ret,
+				 size_t room)
+{
+	size_t n = 0;
+
+	for (uint32_t kernel = 0; kernel < KERNELS && n < room; kernel++)
+		if (kernel != endpoint->addr.kernel)
+			ret[n++] = (struct popcorn_msg_addr){ .kernel = kernel,
+							      .generation = GENERATION };
+	return (ssize_t)n;
+}
+
 ssize_t popcorn_endpoint_call(struct popcorn_endpoint *endpoint, const struct popcorn_msg_addr *to,
 			      const void *request, size_t length, void *reply, size_t room,
 			      uint32_t timeout_ms, int *ret_status)

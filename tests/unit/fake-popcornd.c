@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,7 +74,7 @@ struct kernel {
 		uint64_t bytes;
 	} nodes[MAX_NODES];
 	size_t n_nodes;
-	char *image, *initrd, *command_line, *restart;
+	char *image, *initrd, *command_line, *root, *restart, *network;
 	const char *version;
 	char policy[64];
 	size_t n_steps;
@@ -187,7 +188,9 @@ static struct kernel *new_kernel(const char *name)
 		kernel->image = copy("/boot/vmlinuz");
 		kernel->initrd = copy("");
 		kernel->command_line = copy("");
+		kernel->root = copy("initramfs");
 		kernel->restart = copy("no");
+		kernel->network = copy("default");
 		kernel->version = "";
 		for (int j = 0; j < MAX_CONSOLES; j++)
 			kernel->consoles[j] = -1;
@@ -207,7 +210,9 @@ static void free_kernel(struct kernel *kernel)
 	free(kernel->image);
 	free(kernel->initrd);
 	free(kernel->command_line);
+	free(kernel->root);
 	free(kernel->restart);
+	free(kernel->network);
 	kernel->used = false;
 }
 
@@ -403,6 +408,50 @@ static int read_memory_nodes(sd_bus_message *m, struct kernel *kernel)
 	return r;
 }
 
+/* Devices have no property: what was asked for is shown behind the command line. */
+static int note_device(struct kernel *kernel, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+static int note_device(struct kernel *kernel, const char *format, ...)
+{
+	char *note, *all;
+	va_list ap;
+	int r;
+
+	va_start(ap, format);
+	r = vasprintf(&note, format, ap);
+	va_end(ap);
+	if (r < 0)
+		return -ENOMEM;
+	r = asprintf(&all, "%s <%s>", kernel->command_line ? kernel->command_line : "", note);
+	free(note);
+	if (r < 0)
+		return -ENOMEM;
+	free(kernel->command_line);
+	kernel->command_line = all;
+	return 0;
+}
+
+static int read_shares(sd_bus_message *m, struct kernel *kernel)
+{
+	int r;
+
+	r = sd_bus_message_enter_container(m, 'v', "a(ssb)");
+	if (r >= 0)
+		r = sd_bus_message_enter_container(m, 'a', "(ssb)");
+	while (r >= 0) {
+		const char *tag, *path;
+		int read_only;
+
+		r = sd_bus_message_read(m, "(ssb)", &tag, &path, &read_only);
+		if (r <= 0)
+			break;
+		r = note_device(kernel, "%s %s %s", tag, path, read_only ? "ro" : "rw");
+	}
+	if (r >= 0)
+		r = sd_bus_message_exit_container(m);
+	return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
 static int read_options(sd_bus_message *m, struct kernel *kernel)
 {
 	int r;
@@ -422,8 +471,12 @@ static int read_options(sd_bus_message *m, struct kernel *kernel)
 			where = &kernel->initrd;
 		else if (strcmp(option, "CommandLine") == 0)
 			where = &kernel->command_line;
+		else if (strcmp(option, "Root") == 0)
+			where = &kernel->root;
 		else if (strcmp(option, "Restart") == 0)
 			where = &kernel->restart;
+		else if (strcmp(option, "Network") == 0)
+			where = &kernel->network;
 		if (where) {
 			r = sd_bus_message_read(m, "v", "s", &value);
 			if (r >= 0) {
@@ -444,6 +497,14 @@ static int read_options(sd_bus_message *m, struct kernel *kernel)
 			r = read_memory_nodes(m, kernel);
 		} else if (strcmp(option, "Timeout") == 0) {
 			r = sd_bus_message_read(m, "v", "t", &kernel->timeout);
+		} else if (strcmp(option, "Shares") == 0) {
+			r = read_shares(m, kernel);
+		} else if (strcmp(option, "Vsock") == 0) {
+			int vsock;
+
+			r = sd_bus_message_read(m, "v", "b", &vsock);
+			if (r >= 0)
+				r = note_device(kernel, "%svsock", vsock ? "" : "no ");
 		} else {
 			return -EINVAL;
 		}
@@ -616,7 +677,8 @@ static int method_plan(sd_bus_message *m, void *userdata, sd_bus_error *error)
 				"\"memory\":805306368,\"memory_nodes\":[{\"node\":0,\"bytes\":"
 				"536870912},{\"node\":1,\"bytes\":268435456}],\"devices\":[%s],"
 				"\"start\":%u,\"image\":null,\"initrd\":null,\"cmdline\":null,"
-				"\"root\":null,\"restart\":null,\"view\":{\"cores\":2,"
+				"\"root\":null,\"restart\":null,\"network\":null,\"view\":{"
+				"\"cores\":2,"
 				"\"split_cores\":%u,\"l3s\":1,\"split_l3s\":1,\"nodes\":2,"
 				"\"packages\":1,\"distance_max\":21,\"distance_mean\":13.7,"
 				"\"local_bytes\":536870912}}",
@@ -944,6 +1006,12 @@ static const sd_bus_vtable manager_vtable[] = {
 				SD_BUS_RESULT("o", job), method_boot, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Launch", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", job),
 				method_not_here, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("OpenDevices", SD_BUS_ARGS("s", name),
+				SD_BUS_RESULT("u", generation, "a(ussuah)", devices),
+				method_not_here, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("OpenServer", SD_BUS_ARGS("s", name, "s", device),
+				SD_BUS_RESULT("h", connection), method_not_here,
+				SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Stop", SD_BUS_ARGS("s", name, "t", timeout),
 				SD_BUS_RESULT("o", job), method_stop, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Kill", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", job),
@@ -994,10 +1062,12 @@ static int get_kernel(sd_bus *b, const char *path, const char *interface, const 
 		      sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
 	struct kernel *kernel = userdata;
-	char unit[128];
+	char unit[128], address[32] = "";
 	int r;
 
 	snprintf(unit, sizeof(unit), "popcorn@%s.service", kernel->name);
+	if (strcmp(kernel->state, "running") == 0 && strcmp(kernel->network, "none") != 0)
+		snprintf(address, sizeof(address), "10.77.0.%u", kernel->id + 1);
 	const struct {
 		const char *property, *value;
 	} strings[] = {
@@ -1007,11 +1077,16 @@ static int get_kernel(sd_bus *b, const char *path, const char *interface, const 
 		{ "ReasonText", kernel->text },
 		{ "Image", kernel->image },
 		{ "Initrd", kernel->initrd },
+		{ "Root", kernel->root },
 		{ "CommandLine", kernel->command_line },
 		{ "Version", kernel->version },
 		{ "Restart", kernel->restart },
+		{ "Network", kernel->network },
+		{ "Address", address },
 		{ "Unit", unit },
 		{ "Policy", kernel->policy },
+		{ "Messages", strcmp(kernel->state, "running") ? "" : "yes" },
+		{ "AgentVersion", strcmp(kernel->state, "running") ? "" : "0.1.0" },
 	};
 
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
@@ -1114,13 +1189,18 @@ static const sd_bus_vtable kernel_vtable[] = {
 	SD_BUS_PROPERTY("Memory", "t", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Image", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Initrd", "s", get_kernel, 0, 0),
+	SD_BUS_PROPERTY("Root", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("CommandLine", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Version", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Uptime", "t", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("BootTime", "t", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Restart", "s", get_kernel, 0, 0),
+	SD_BUS_PROPERTY("Network", "s", get_kernel, 0, 0),
+	SD_BUS_PROPERTY("Address", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Unit", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Policy", "s", get_kernel, 0, 0),
+	SD_BUS_PROPERTY("Messages", "s", get_kernel, 0, 0),
+	SD_BUS_PROPERTY("AgentVersion", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("BootSteps", "a(st)", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("History", "a(tsss)", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Job", "o", get_kernel, 0, 0),

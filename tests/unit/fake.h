@@ -51,6 +51,9 @@ struct fake_kernel {
 		uint8_t bytes[16];
 	} loaded[POPCORN_SEGMENTS_MAX];
 	uint64_t entry;
+	/* As they were added; a slot is free if its size is 0. */
+	struct popcorn_add_device devices[POPCORN_DEVICES_MAX];
+	bool served[POPCORN_DEVICES_MAX];
 	/* What it does from START on, one state at each look. */
 	enum popcorn_state script[FAKE_STATES_MAX];
 	unsigned n_script;
@@ -90,7 +93,9 @@ struct fake {
 	bool ignores_stop; /* stays "stopping" when it is asked */
 	unsigned stuck;	   /* how many KILLs and RELEASEs find a CPU that does not stop */
 	int start_errno, load_errno, create_errno;
-	bool wrong_cpus; /* STATUS tells of other CPUs than were added */
+	unsigned refuse_device;	 /* ADD_DEVICE fails at this one, counted from 1 */
+	uint64_t vhost_features; /* what vhost-net and vhost-vsock can; 0 = this machine has none */
+	bool wrong_cpus;	 /* STATUS tells of other CPUs than were added */
 
 	pthread_mutex_t lock;
 };

@@ -8,6 +8,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "agent/agent-config.h"
 #include "config.h"
 #include "run.h"
 #include "util.h"
@@ -84,9 +85,18 @@ START_TEST(test_defaults)
 		ck_assert_uint_eq(config->stop_timeout_usec, 90 * USEC_PER_SEC);
 		ck_assert_uint_eq(config->heartbeat_ms, 10000);
 		ck_assert_str_eq(config->modules, "/lib/modules");
+		ck_assert_str_eq(config->default_root, DEFAULT_ROOT);
 		ck_assert_str_eq(config->cache, "/var/cache/popcorn");
+		ck_assert_str_eq(config->virtiofsd, "/usr/lib/qemu/virtiofsd");
 		ck_assert(config->fast_boot);
 		ck_assert(config->drop_caches);
+		ck_assert(config->network.enabled && !config->network.nat);
+		ck_assert_str_eq(config->network.bridge, "popcorn0");
+		ck_assert_str_eq(config->network.uplink, "");
+		ck_assert_str_eq(ADDRESS_TEXT(config->network.address), "10.77.0.1");
+		ck_assert_uint_eq(config->network.prefix, 22);
+		ck_assert_uint_eq(config->network.gateway, 0);
+		ck_assert_uint_eq(config->network.mtu, 1500);
 		ck_assert_int_eq(hwloc_bitmap_weight(config->primary_cpus), 1);
 		ck_assert(hwloc_bitmap_isset(config->primary_cpus, 0));
 		config_free(config);
@@ -99,12 +109,14 @@ START_TEST(test_every_key)
 	struct config *config =
 		good("primary = { cpus = \"1-2\"; memory = \"1G\"; };\n"
 		     "default = { image = \"/i\"; cmdline = \"quiet x=\\\"y\\\"\"; memory = "
-		     "4194304; };\n"
+		     "4194304; root = \"/r:ro\"; };\n"
 		     "boot = { timeout = 1.5; };\n"
 		     "stop: { timeout = 7 };\n"
 		     "memory = { drop_caches = false; };\n"
 		     "heartbeat = 2;\nbusybox = \"/b\";\nagent = \"/a\";\nmodules = \"/m\";\n"
-		     "cache = \"/c\";\nfast_boot = false;\n");
+		     "cache = \"/c\";\nvirtiofsd = \"/v\";\nfast_boot = false;\n"
+		     "network = { enabled = false; address = \"10.9.0.1/16\"; bridge = \"b\"; "
+		     "nat = true; uplink = \"e\"; gateway = \"10.9.9.9\"; mtu = 9000; };\n");
 
 	ck_assert_int_eq(hwloc_bitmap_weight(config->primary_cpus), 3);
 	ck_assert(hwloc_bitmap_isset(config->primary_cpus, 0));
@@ -119,8 +131,17 @@ START_TEST(test_every_key)
 	ck_assert_str_eq(config->busybox, "/b");
 	ck_assert_str_eq(config->agent, "/a");
 	ck_assert_str_eq(config->modules, "/m");
+	ck_assert_str_eq(config->default_root, "/r:ro");
 	ck_assert_str_eq(config->cache, "/c");
+	ck_assert_str_eq(config->virtiofsd, "/v");
 	ck_assert(!config->fast_boot);
+	ck_assert(!config->network.enabled && config->network.nat);
+	ck_assert_str_eq(config->network.bridge, "b");
+	ck_assert_str_eq(config->network.uplink, "e");
+	ck_assert_str_eq(ADDRESS_TEXT(config->network.address), "10.9.0.1");
+	ck_assert_uint_eq(config->network.prefix, 16);
+	ck_assert_str_eq(ADDRESS_TEXT(config->network.gateway), "10.9.9.9");
+	ck_assert_uint_eq(config->network.mtu, 9000);
 	config_free(config);
 }
 END_TEST
@@ -135,6 +156,17 @@ START_TEST(test_refused)
 	bad("primary = { cpus = { x = 1; }; };", "1: primary.cpus: ", "list of CPUs");
 	bad("primary = 3;", "1: primary: ", "group");
 	bad("prim = { cpus = \"0\"; };", "1: prim: ", "unknown key");
+	bad("network = { address = \"10.9.0.1\"; };",
+	    "1: network.address: ", "size of the network");
+	bad("network = { address = 1; };", "1: network.address: ", "size of the network");
+	bad("network = { address = \"10.9.0.1/24\"; };", " network: ", "511 addresses");
+	bad("network = { gateway = \"x\"; };", "1: network.gateway: ", "give an address");
+	bad("network = { gateway = \"10.9.0.1\"; };", " network: ", "not in the range");
+	bad("network = { bridge = \"a/b\"; };", " network: ", "names of interfaces");
+	bad("network = { bridge = \"popcorn7\"; };", " network: ", "popcorn1, popcorn2");
+	bad("network = { mtu = 10; };", "1: network.mtu: ", "576 to 65521");
+	bad("network = { nat = 1; };", "1: network.nat: ", "true or false");
+	bad("network = true;", "1: network: ", "group");
 	bad("heartbeat = \"1\";", "1: heartbeat: ", "number of seconds");
 	bad("heartbeat = 0;", "1: heartbeat: ", "0.1");
 	bad("heartbeat = -3;", "1: heartbeat: ", "0.1");
@@ -323,6 +355,79 @@ START_TEST(test_cpus)
 }
 END_TEST
 
+/* @text in a kernel's definition is refused, for @what, at "line: key". */
+static void bad_def(const char *text, const char *where, const char *what)
+{
+	struct config *config = good("");
+	struct kernel_def *def = NULL;
+	char expected[256];
+
+	put(text);
+	error = (struct popcorn_error){ 0 };
+	ck_assert_int_eq(kernel_def_load(config, folder, "db0", &def, &error), -EINVAL);
+	ck_assert_int_eq(error.id, POPCORN_ERROR_CONFIG);
+	snprintf(expected, sizeof(expected), "%s:%s", path, where);
+	ck_assert_msg(strncmp(error.text, expected, strlen(expected)) == 0, "'%s' is not '%s'",
+		      error.text, expected);
+	ck_assert_msg(strstr(error.text, what) != NULL, "'%s' is not in '%s'", what, error.text);
+	config_free(config);
+}
+
+START_TEST(test_shares)
+{
+	struct config *config = good("");
+	struct kernel_def *def = NULL, *copy = NULL;
+	char text[4096], *p;
+
+	put("shares = ( { tag = \"data\"; path = \"/srv\"; },\n"
+	    "{ path = \"/x\"; readonly = true; tag = \"0\"; } );\nvsock = true;");
+	ck_assert_msg(kernel_def_load(config, folder, "db0", &def, &error) == 0, "%s", error.text);
+	ck_assert_int_eq(kernel_def_copy(def, &copy), 0);
+	kernel_def_free(def);
+	ck_assert_uint_eq(copy->n_shares, 2);
+	ck_assert_str_eq(copy->shares[0].tag, "data");
+	ck_assert_str_eq(copy->shares[0].path, "/srv");
+	ck_assert(!copy->shares[0].read_only);
+	ck_assert_str_eq(copy->shares[1].tag, "0");
+	ck_assert_str_eq(copy->shares[1].path, "/x");
+	ck_assert(copy->shares[1].read_only);
+	ck_assert_int_eq(copy->vsock, WISH_YES);
+	kernel_def_free(copy);
+
+	put("shares = ();\nvsock = false;");
+	ck_assert_msg(kernel_def_load(config, folder, "db0", &def, &error) == 0, "%s", error.text);
+	ck_assert_uint_eq(def->n_shares, 0);
+	ck_assert_int_eq(def->vsock, WISH_NO);
+	kernel_def_free(def);
+	config_free(config);
+
+	bad_def("shares = 1;", "1: shares: ", "give a list");
+	bad_def("shares = { tag = \"a\"; path = \"/a\"; };", "1: shares: ", "give a list");
+	bad_def("shares = ( \"a\" );", "1: shares[0]: ", "group");
+	bad_def("shares = ( { tag = \"a\"; } );", "1: shares[0]: ", "a tag and a path");
+	bad_def("shares = ( { tag = \"a\"; path = \"a\"; } );", "1: shares[0].path: ", "absolute");
+	bad_def("shares = ( { tag = \"a\"; paht = \"/a\"; } );", "1: shares[0].paht: ", "'path'");
+	bad_def("shares = ( { tag = \"a\"; path = \"/a\"; readonly = 1; } );",
+		"1: shares[0].readonly: ", "true or false");
+	bad_def("shares = ( { tag = \"a\"; path = \"/a\"; },\n{ tag = \"a\"; path = \"/b\"; } );",
+		"2: shares[1]: ", "two shares have the tag a");
+	for (const char *const *tag =
+		     (const char *const[]){ "", "-a", "a/b", "a:b", "a b", AGENT_ROOT_TAG,
+					    "0123456789012345678901234567890123456", NULL };
+	     *tag; tag++) {
+		snprintf(text, sizeof(text), "shares = ( { tag = \"%s\"; path = \"/a\"; } );",
+			 *tag);
+		bad_def(text, "1: shares[0]: ", "tag");
+	}
+	bad_def("vsock = 1;", "1: vsock: ", "true or false");
+	p = text + sprintf(text, "shares = ( ");
+	for (int i = 0; i <= SHARES_MAX; i++)
+		p += sprintf(p, "%s{ tag = \"t%d\"; path = \"/\"; }", i ? ", " : "", i);
+	strcpy(p, " );");
+	bad_def(text, "1: shares[13]: ", "at most 13");
+}
+END_TEST
+
 START_TEST(test_names)
 {
 	static const char *const ok[] = { "a", "db0", "A.b-c_d", "0" };
@@ -370,7 +475,7 @@ START_TEST(test_kernel_file)
 	def = kernel_def_free(def);
 
 	put("image = \"/i\"; initrd = \"/r\"; cmdline = \"c\"; cpus = \"2-3\"; memory = \"64M\";\n"
-	    "restart = \"on-failure\"; boot_timeout = 3;");
+	    "restart = \"on-failure\"; boot_timeout = 3; network = \"kernels,primary\";");
 	ck_assert_msg(kernel_def_load(config, folder, "db0", &def, &error) == 0, "%s", error.text);
 	ck_assert_int_eq(kernel_def_copy(def, &copy), 0);
 	def = kernel_def_free(def);
@@ -381,7 +486,17 @@ START_TEST(test_kernel_file)
 	ck_assert_uint_eq(copy->memory, 64 * MIB);
 	ck_assert(copy->restart);
 	ck_assert_uint_eq(copy->boot_timeout_usec, 3 * USEC_PER_SEC);
+	ck_assert_uint_eq(copy->network, NETWORK_PRIMARY | NETWORK_KERNELS);
 	copy = kernel_def_free(copy);
+
+	put("network = false;");
+	ck_assert_int_eq(kernel_def_load(config, folder, "db0", &def, &error), 0);
+	ck_assert_uint_eq(def->network, NETWORK_NONE);
+	def = kernel_def_free(def);
+	put("network = true;");
+	ck_assert_int_eq(kernel_def_load(config, folder, "db0", &def, &error), 0);
+	ck_assert_uint_eq(def->network, NETWORK_DEFAULT);
+	def = kernel_def_free(def);
 
 	put("cpus = 4;");
 	ck_assert_int_eq(kernel_def_load(config, folder, "db0", &def, &error), 0);
@@ -412,7 +527,11 @@ START_TEST(test_kernel_file)
 		"memory_nodes = 3;", "memory_nodes = \"\";",  "memory_nodes = \"0:64M,0:64M\";",
 		"cpus = 0;",	     "cpus = 5000;",	      "cpus = 1.5;",
 		"restart = true;",   "restart = \"always\";", "heartbeat = 3;",
-		"image = \"x\";",    "boot_timeout = 0;"
+		"image = \"x\";",    "boot_timeout = 0;",     "root = \"x\";",
+		"root = \"/\";",     "root = \"//:ro\";",     "root = \"/a/..\";",
+		"root = \"/../a\";", "root = \"/a/..:ro\";",  "root = \"/a\\nb\";",
+		"root = 1;",	     "network = 1;",	      "network = \"all\";",
+		"network = \"\";",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
 		put(wrong[i]);
@@ -420,6 +539,40 @@ START_TEST(test_kernel_file)
 		ck_assert_int_eq(kernel_def_load(config, folder, "db0", &def, &error), -EINVAL);
 		ck_assert_int_eq(error.id, POPCORN_ERROR_CONFIG);
 		ck_assert_ptr_nonnull(strstr(error.text, ".conf:1: "));
+	}
+	config_free(config);
+}
+END_TEST
+
+/* Who gives an initrd and no root means the /init in it. */
+START_TEST(test_root)
+{
+	static const struct {
+		const char *text, *root;
+		bool has;
+	} cases[] = {
+		{ "", DEFAULT_ROOT, false },
+		{ "initrd = \"/r\";", "initramfs", false },
+		{ "root = \"primary\";", "primary", true },
+		{ "initrd = \"/r\"; root = \"primary\";", "primary", true },
+		{ "root = \"/srv/a:ro\";", "/srv/a:ro", true },
+		{ "root = \"/srv/..a\";", "/srv/..a", true },
+		{ "root = \"initramfs\";", "initramfs", false },
+	};
+	struct kernel_def *def = NULL, *copy = NULL;
+	struct config *config;
+
+	ck_assert_int_eq(config_load("/nonexistent", &config, &error), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		put(cases[i].text);
+		ck_assert_msg(kernel_def_load(config, folder, "db0", &def, &error) == 0, "%s",
+			      error.text);
+		ck_assert_int_eq(kernel_def_settle(config, def), 0);
+		ck_assert_int_eq(kernel_def_copy(def, &copy), 0);
+		def = kernel_def_free(def);
+		ck_assert_str_eq(copy->root, cases[i].root);
+		ck_assert(kernel_def_has_root(copy) == cases[i].has);
+		copy = kernel_def_free(copy);
 	}
 	config_free(config);
 }
@@ -499,9 +652,11 @@ int main(void)
 	tcase_add_test(tc, test_installed_file);
 	tcase_add_test(tc, test_memory);
 	tcase_add_test(tc, test_cpus);
+	tcase_add_test(tc, test_shares);
 	tcase_add_test(tc, test_names);
 	tcase_add_test(tc, test_kernel_file);
 	tcase_add_test(tc, test_memory_nodes);
+	tcase_add_test(tc, test_root);
 	suite_add_tcase(suite, tc);
 	return run_suite(suite);
 }

@@ -3,12 +3,21 @@
 #include <check.h>
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
+#include <libpopcorn-msg.h>
+
+#include "config-build.h"
 #include "house.h"
+#include "protocol.h"
 #include "run.h"
 #include "util.h"
 
@@ -93,6 +102,9 @@ START_TEST(test_refused)
 	refused(call("Boot", "sa{sv}", "a", 1, "CommandLine", "s", "two\nlines"),
 		ERROR("InvalidArgument"));
 	refused(call("Boot", "sa{sv}", "a", 1, "Restart", "s", "always"), ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Network", "s", "all"), ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Network", "s", ""), ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "a", 1, "Network", "s", "outside"), ERROR("NetworkFailed"));
 	refused(call("Boot", "sa{sv}", "a", 1, "Timeout", "t", UINT64_MAX),
 		ERROR("InvalidArgument"));
 	refused(call("Launch", "s", "none"), ERROR("NoSuchKernel"));
@@ -218,6 +230,142 @@ START_TEST(test_stop_times_out)
 }
 END_TEST
 
+/* An agent of kernel 1, and how it is. One that hears of a shutdown ends with HEARD. */
+enum agent_kind { ANSWERS, OTHER_VERSION, OTHER_RELEASE, SILENT };
+#define HEARD 7
+
+__attribute__((noreturn)) static void run_agent(enum agent_kind kind, int ready)
+{
+	struct agent_hello hello = { .header = agent_header(AGENT_HELLO, 0),
+				     .release = POPCORN_VERSION };
+	struct popcorn_endpoint *endpoint;
+	struct popcorn_received received;
+	struct agent_header header;
+	int status = 0;
+
+	setenv("POPCORN_FAKE_KERNEL", "1", 1);
+	if (popcorn_endpoint_open(&endpoint) < 0 ||
+	    popcorn_endpoint_bind(endpoint, AGENT_SERVICE) < 0 || write(ready, "", 1) != 1)
+		_exit(1);
+	if (kind == OTHER_VERSION) {
+		hello.header.version++;
+		status = -EPROTO;
+	} else if (kind == OTHER_RELEASE) {
+		strcpy(hello.release, "0.0\n9");
+	}
+	for (;;) {
+		struct pollfd fd = { .fd = popcorn_endpoint_get_fd(endpoint), .events = POLLIN };
+		bool end;
+
+		poll(&fd, 1, -1);
+		if (popcorn_endpoint_receive(endpoint, &header, sizeof(header), 0, &received,
+					     NULL) != sizeof(header))
+			_exit(2);
+		if (kind == SILENT)
+			continue;
+		end = header.type == AGENT_SHUTDOWN && status == 0;
+		popcorn_endpoint_reply(endpoint, received.call, status, &hello,
+				       end ? 0 : sizeof(hello));
+		if (end)
+			_exit(HEARD);
+	}
+}
+
+static pid_t start_agent(enum agent_kind kind)
+{
+	char byte;
+	int fds[2];
+	pid_t pid;
+
+	ck_assert_int_eq(pipe(fds), 0);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		run_agent(kind, fds[1]);
+	}
+	close(fds[1]);
+	ck_assert_int_eq(read(fds[0], &byte, 1), 1);
+	close(fds[0]);
+	return pid;
+}
+
+/* Whether it has heard that it is to shut down. */
+static bool end_agent(pid_t pid)
+{
+	char name[PATH_MAX + 32];
+	int status;
+
+	kill(pid, SIGKILL);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	snprintf(name, sizeof(name), "%s/msg/1." AGENT_SERVICE, fake->root);
+	ck_assert_int_eq(unlink(name), 0);
+	return WIFEXITED(status) && WEXITSTATUS(status) == HEARD;
+}
+
+static bool shows(const void *key_and_value)
+{
+	const char *const *a = key_and_value;
+	_cleanup_free_ char *value = property("db0", a[0]);
+
+	return strcmp(value, a[1]) == 0;
+}
+
+static void comes(const char *key, const char *value)
+{
+	process(shows, (const char *[]){ key, value });
+}
+
+static const char *const answers[] = {
+	[ANSWERS] = "yes",
+	[OTHER_VERSION] = "other-version",
+	[OTHER_RELEASE] = "yes",
+	[SILENT] = "no",
+};
+
+START_TEST(test_agent)
+{
+	const char *release = _i == ANSWERS ? POPCORN_VERSION : _i == OTHER_RELEASE ? "0.0?9" : "";
+	char folder[PATH_MAX + 8];
+	pid_t agent;
+
+	/* Without a device nobody is asked, and all goes on. */
+	boot("db0");
+	is("db0", "Messages", "no");
+	ends(call("Kill", "s", "db0"), "done", "");
+	is("db0", "Messages", "");
+
+	end_daemon(SIGKILL);
+	snprintf(folder, sizeof(folder), "%s/msg", fake->root);
+	ck_assert_int_eq(mkdir(folder, 0700), 0);
+	setenv("POPCORN_FAKE_MSG", folder, 1);
+	/* The life that the messages that pretend know. */
+	fake->generations = 0;
+	start_daemon();
+	ends(call("Release", "s", "db0"), "done", "");
+	agent = start_agent((enum agent_kind)_i);
+	boot("db0");
+	comes("Messages", answers[_i]);
+	is("db0", "AgentVersion", release);
+	/* Another popcornd asks again. */
+	end_daemon(SIGKILL);
+	start_daemon();
+	comes("Messages", answers[_i]);
+	is("db0", "AgentVersion", release);
+
+	/* Neither one that does not answer nor one that answers and does nothing is waited for. */
+	fake->ignores_stop = true;
+	ends(call("Stop", "st", "db0", UINT64_C(300000)), "done", "");
+	is("db0", "State", "stopped");
+	is("db0", "Reason", "requested");
+	is("db0", "Messages", "");
+	is("db0", "AgentVersion", "");
+	ck_assert_int_eq(end_agent(agent), _i == ANSWERS || _i == OTHER_RELEASE);
+	fake_check_whole(fake);
+	unsetenv("POPCORN_FAKE_MSG");
+}
+END_TEST
+
 START_TEST(test_stuck)
 {
 	boot("db0");
@@ -283,6 +431,87 @@ START_TEST(test_power_off)
 	is("db0", "Reason", "poweroff");
 	process(has_state, (const char *[]){ "db0", "stopped" });
 	ck_assert_str_eq(states, "stopping stopped");
+	fake_check_whole(fake);
+}
+END_TEST
+
+/* What OpenDevices gives, as "SLOT TYPE NAME CID DESCRIPTORS", or the error's name. */
+static void opens(const char *name, const char *expected)
+{
+	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	char all[512] = "";
+	uint32_t generation, slot, cid;
+	const char *type, *device;
+	int fd;
+
+	if (sd_bus_call_method(bus, BUS_NAME, BUS_PATH, MANAGER, "OpenDevices", &error, &reply, "s",
+			       name) < 0) {
+		ck_assert_str_eq(error.name, expected);
+		return;
+	}
+	ck_assert_int_ge(sd_bus_message_read(reply, "u", &generation), 0);
+	ck_assert_uint_ne(generation, 0);
+	ck_assert_int_ge(sd_bus_message_enter_container(reply, 'a', "(ussuah)"), 0);
+	while (sd_bus_message_enter_container(reply, 'r', "ussuah") > 0) {
+		unsigned n = 0;
+
+		ck_assert_int_ge(sd_bus_message_read(reply, "ussu", &slot, &type, &device, &cid),
+				 0);
+		ck_assert_int_ge(sd_bus_message_enter_container(reply, 'a', "h"), 0);
+		for (; sd_bus_message_read(reply, "h", &fd) > 0; n++)
+			ck_assert_int_ge(fcntl(fd, F_GETFD), 0);
+		sd_bus_message_exit_container(reply);
+		sd_bus_message_exit_container(reply);
+		snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%u %s %s %u %u",
+			 *all ? ", " : "", slot, type, device, cid, n);
+	}
+	ck_assert_str_eq(all, expected);
+}
+
+static void open_server_refused(const char *name, const char *device, const char *expected)
+{
+	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+
+	ck_assert_int_lt(sd_bus_call_method(bus, BUS_NAME, BUS_PATH, MANAGER, "OpenServer", &error,
+					    NULL, "ss", name, device),
+			 0);
+	ck_assert_str_eq(error.name, expected);
+}
+
+/* The devices of a kernel, as its leader gets them: also from a popcornd that did not start it. */
+START_TEST(test_devices)
+{
+	write_config("virtiofsd = \"/dev/null\";\n");
+	end_daemon(SIGTERM);
+	start_daemon();
+	fake->vhost_features = ~0ULL;
+	opens("none", ERROR("NoSuchKernel"));
+	refused(call("Boot", "sa{sv}", "db0", 1, "Shares", "a(ssb)", 1, "data", "/nonexistent", 0),
+		ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "db0", 1, "Shares", "a(ssb)", 2, "data", "/", 0, "data", "/",
+		     0),
+		ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "db0", 1, "Shares", "a(ssb)", 1, "da:ta", "/", 0),
+		ERROR("InvalidArgument"));
+	refused(call("Boot", "sa{sv}", "db0", 1, "Vsock", "s", "yes"), ERROR("InvalidArgument"));
+	ends(call("Boot", "sa{sv}", "db0", 2, "Shares", "a(ssb)", 2, "data", "/", 0, "ro", "/usr",
+		  1, "Network", "s", "none"),
+	     "done", "");
+	opens("db0", "0 fs fs0 0 1, 1 fs fs1 0 1, 2 vsock vsock 1000001 2");
+	open_server_refused("db0", "vsock", ERROR("InvalidArgument"));
+	open_server_refused("db0", "fs2", ERROR("InvalidArgument"));
+	/* There is no systemd in this house. */
+	open_server_refused("db0", "fs0", ERROR("UnitFailed"));
+	end_daemon(SIGKILL);
+	start_daemon();
+	opens("db0", "0 fs fs0 0 1, 1 fs fs1 0 1, 2 vsock vsock 1000001 2");
+	open_server_refused("db0", "fs1", ERROR("UnitFailed"));
+	open_server_refused("db0", "fs2", ERROR("InvalidArgument"));
+	fake_kernel(fake, "db0")->served[1] = true;
+	opens("db0", ERROR("Busy"));
+	ends(call("Stop", "st", "db0", (uint64_t)0), "done", "");
+	opens("db0", ERROR("WrongState"));
 	fake_check_whole(fake);
 }
 END_TEST
@@ -674,10 +903,12 @@ int main(void)
 	tcase_add_test(tcase, test_stop_supersedes_boot);
 	tcase_add_test(tcase, test_kill_supersedes_stop);
 	tcase_add_test(tcase, test_stop_times_out);
+	tcase_add_loop_test(tcase, test_agent, 0, ARRAY_SIZE(answers));
 	tcase_add_test(tcase, test_stuck);
 	tcase_add_test(tcase, test_crash);
 	tcase_add_test(tcase, test_power_off);
 	tcase_add_test(tcase, test_launch);
+	tcase_add_test(tcase, test_devices);
 	tcase_add_test(tcase, test_killed_while_running);
 	tcase_add_test(tcase, test_killed_while_booting);
 	tcase_add_test(tcase, test_killed_while_stopping);

@@ -84,6 +84,19 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 		fill_status(arg);
 	} else if (request == POPCORN_IOC_CONSOLE) {
 		((struct popcorn_console *)arg)->fd = 57;
+	} else if (request == POPCORN_IOC_ADD_DEVICE) {
+		ck_assert_str_eq(((struct popcorn_add_device *)arg)->name, "net0");
+		ck_assert_uint_eq(((struct popcorn_add_device *)arg)->slot, 0);
+		((struct popcorn_add_device *)arg)->slot = 3;
+	} else if (request == POPCORN_IOC_OPEN_DEVICE || request == POPCORN_IOC_REMOVE_DEVICE) {
+		ck_assert_uint_eq(((struct popcorn_device_slot *)arg)->slot, 3);
+		((struct popcorn_device_slot *)arg)->fd = 58;
+	} else if (request == POPCORN_IOC_DEVICE_INFO) {
+		struct popcorn_device_info *info = arg;
+
+		/* Without an end. */
+		memset(info->name, 'n', sizeof(info->name));
+		memset(info->text, 't', sizeof(info->text));
 	}
 	return 0;
 }
@@ -134,6 +147,9 @@ START_TEST(test_calls)
 {
 	struct driver *driver = open_driver();
 	const struct popcorn_segment segment = { 0 };
+	/* What was in it before is not what is asked. */
+	const struct popcorn_add_device device = { .slot = 9, .name = "net0" };
+	struct popcorn_device_info device_info;
 	const uint32_t cpus[] = { 3, 7 };
 	uint32_t id = 0, bad = 0, kept_cpus, kept_ranges, *ids = NULL;
 	char name[POPCORN_NAME_MAX + 1];
@@ -166,10 +182,25 @@ START_TEST(test_calls)
 	ck_assert_int_eq(driver->ops->console(driver, 1, 0, &fd), 0);
 	ck_assert_int_eq(fd, 57);
 
+	ck_assert_int_eq(driver->ops->add_device(driver, 1, &device, &id), 0);
+	ck_assert_uint_eq(id, 3);
+	ck_assert_int_eq(driver->ops->open_device(driver, 1, 3, &fd), 0);
+	ck_assert_int_eq(fd, 58);
+	ck_assert_int_eq(driver->ops->remove_device(driver, 1, 3), 0);
+	ck_assert_uint_eq(asked, POPCORN_IOC_REMOVE_DEVICE);
+	ck_assert_int_eq(driver->ops->device_info(driver, 1, 3, &device_info), 0);
+	ck_assert_uint_eq(strlen(device_info.name), POPCORN_DEVICE_NAME_MAX - 1);
+	ck_assert_uint_eq(strlen(device_info.text), sizeof(device_info.text) - 1);
+	fd = 57;
+
 	/* Outputs of a failure, and outputs that stay as they were. */
 	answer = EBUSY;
 	id = 9;
 	ck_assert_int_eq(driver->ops->create(driver, "db0", &id, &fd), -EBUSY);
+	ck_assert(id == 9 && fd == 57);
+	ck_assert_int_eq(driver->ops->add_device(driver, 1, &device, &id), -EBUSY);
+	ck_assert_int_eq(driver->ops->open_device(driver, 1, 3, &fd), -EBUSY);
+	ck_assert_int_eq(driver->ops->device_info(driver, 1, 3, &device_info), -EBUSY);
 	ck_assert(id == 9 && fd == 57);
 	ck_assert_int_eq(driver->ops->add_cpus(driver, 1, cpus, 2, &bad), -EBUSY);
 	ck_assert_uint_eq(bad, 7);

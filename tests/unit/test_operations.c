@@ -35,7 +35,8 @@ static void progress(void *userdata, const char *step, double fraction)
 	const char *end = strrchr(steps, ' ');
 
 	(void)userdata;
-	if (!*steps)
+	/* A stop is another job than the boot before it. */
+	if (!*steps || strcmp(step, "asked") == 0)
 		last = 0;
 	ck_assert(fraction >= last && fraction <= 1);
 	last = fraction;
@@ -134,6 +135,41 @@ static void fails(enum popcorn_error_id id, const char *text)
 	fake_check_whole(fake);
 }
 
+/* Devices are there before the kernel starts, and one that is refused undoes all. */
+START_TEST(test_devices)
+{
+	struct kernel_share share = { (char *)"data", run, false };
+	char missing[PATH_MAX + 16];
+	struct fake_kernel *kernel;
+	struct claim *claim;
+	int fd;
+
+	fake->script[0] = POPCORN_STATE_RUNNING;
+	fake->n_script = 1;
+	fake->vhost_features = ~0ULL;
+	config.virtiofsd = image;
+	def.shares = &share;
+	def.n_shares = 1;
+	ck_assert_msg(boot_check(&config, &def, NULL, &error) == 0, "%s", error.text);
+	ck_assert_msg(boot(&claim, &fd) == 0, "%s", error.text);
+	kernel = fake_kernel(fake, "db0");
+	ck_assert_str_eq(kernel->devices[0].name, "fs0");
+	ck_assert_str_eq(kernel->devices[1].name, "vsock");
+	end(claim, fd);
+
+	fake->n_script = 1;
+	fake->refuse_device = 2;
+	fails(POPCORN_ERROR_FAILED, "device vsock");
+	fake->refuse_device = 0;
+
+	snprintf(missing, sizeof(missing), "%s/missing", run);
+	share.path = missing;
+	error = (struct popcorn_error){ 0 };
+	ck_assert_int_eq(boot_check(&config, &def, NULL, &error), -EINVAL);
+	ck_assert_int_eq(error.id, POPCORN_ERROR_INVALID_ARGUMENT);
+}
+END_TEST
+
 START_TEST(test_boot)
 {
 	struct fake_kernel *kernel;
@@ -197,6 +233,59 @@ START_TEST(test_shell)
 	ck_assert_int_eq(boot_check(&config, &def, NULL, &error), 0);
 	ck_assert_msg(boot(&claim, &fd) == 0, "%s", error.text);
 	end(claim, fd);
+}
+END_TEST
+
+static unsigned asks;
+static int ask_result;
+
+static int ask_agent(void *userdata, uint32_t id, uint32_t generation, uint64_t deadline)
+{
+	const struct fake_kernel *kernel = fake_kernel(fake, "db0");
+
+	(void)userdata;
+	asks++;
+	/* What it does now is none of its own; it may have done it already. */
+	ck_assert_int_eq(kernel->state,
+			 fake->ignores_stop ? POPCORN_STATE_STOPPING : POPCORN_STATE_STOPPED);
+	ck_assert_uint_eq(id, 1);
+	ck_assert_uint_eq(generation, kernel->generation);
+	ck_assert_uint_le(deadline, now_usec() + 50000);
+	return ask_result;
+}
+
+START_TEST(test_stop_asks_the_agent)
+{
+	static const int results[] = { 0, -ETIMEDOUT, -ENOENT };
+
+	operation.ask_agent = ask_agent;
+	fake->ignores_stop = true;
+	for (unsigned i = 0; i < ARRAY_SIZE(results); i++) {
+		struct claim *claim;
+		int fd;
+
+		ck_assert_int_eq(boot(&claim, &fd), 0);
+		steps[0] = '\0';
+		asks = 0;
+		ask_result = results[i];
+		/* Whatever it answers, the time runs. */
+		ck_assert_int_eq(stop_kernel(driver, fd, 50000, &operation, &error), 1);
+		ck_assert_uint_eq(asks, 1);
+		ck_assert_str_eq(steps, results[i] == 0 ? "asked answered" : "asked");
+		end(claim, fd);
+	}
+	/* One that has ended when it is asked is not waited for. */
+	struct claim *claim;
+	int fd;
+
+	fake->ignores_stop = false;
+	ask_result = -EPIPE;
+	ck_assert_int_eq(boot(&claim, &fd), 0);
+	steps[0] = '\0';
+	ck_assert_int_eq(stop_kernel(driver, fd, 50000, &operation, &error), 0);
+	ck_assert_str_eq(steps, "asked");
+	end(claim, fd);
+	operation.ask_agent = NULL;
 }
 END_TEST
 
@@ -499,6 +588,42 @@ START_TEST(test_modules)
 }
 END_TEST
 
+/* Only a kernel that has devices needs their drivers, and says which. */
+START_TEST(test_drivers)
+{
+	static const char dep[] = "kernel/fs/overlayfs/overlay.ko:\n"
+				  "kernel/fs/fuse/virtiofs.ko: kernel/fs/fuse/fuse.ko\n";
+	char path[PATH_MAX + 128];
+	struct claim *claim;
+	int fd;
+
+	snprintf(path, sizeof(path),
+		 "%s/lib/modules/" FAKE_RELEASE "/updates/popcorn/popcorn_virtio.ko", fake->root);
+	ck_assert_int_eq(unlink(path), 0);
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/modules.builtin", "", 0);
+	config.virtiofsd = image;
+	def.initrd = NULL;
+	def.root = fake->root;
+	check_refused(POPCORN_ERROR_NO_MODULES, "its driver virtiofs for its root");
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/modules.dep", dep, strlen(dep));
+	check_refused(POPCORN_ERROR_NO_MODULES, "fuse.ko");
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/kernel/fs/fuse/fuse.ko", "f", 1);
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/kernel/fs/fuse/virtiofs.ko", "v", 1);
+	check_refused(POPCORN_ERROR_NO_MODULES, "popcorn_virtio.ko");
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/popcorn/popcorn_virtio.ko",
+			"p", 1);
+	ck_assert_msg(boot_check(&config, &def, NULL, &error) == 0, "%s", error.text);
+	def.root = "primary";
+	check_refused(POPCORN_ERROR_NO_MODULES, "overlay.ko");
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/kernel/fs/overlayfs/overlay.ko", "o",
+			1);
+	/* A shell is not needed then. */
+	unlink(config.busybox);
+	ck_assert_msg(boot(&claim, &fd) == 0, "%s", error.text);
+	end(claim, fd);
+}
+END_TEST
+
 /* After a boot or an end that went wrong half way: what is left can be given back. */
 static void clean_up(struct claim *claim)
 {
@@ -731,10 +856,12 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, make, unmake);
 	tcase_add_test(tc, test_boot);
+	tcase_add_test(tc, test_devices);
 	tcase_add_test(tc, test_checked_files);
 	tcase_add_test(tc, test_turn);
 	tcase_add_test(tc, test_shell);
 	tcase_add_test(tc, test_stop);
+	tcase_add_test(tc, test_stop_asks_the_agent);
 	tcase_add_test(tc, test_dies_while_booting);
 	tcase_add_test(tc, test_timeout);
 	tcase_add_test(tc, test_cancel);
@@ -742,6 +869,7 @@ int main(void)
 	tcase_add_test(tc, test_stuck);
 	tcase_add_test(tc, test_bad_files);
 	tcase_add_test(tc, test_modules);
+	tcase_add_test(tc, test_drivers);
 	tcase_add_test(tc, test_fast_boot);
 	tcase_add_loop_test(tc, test_fail_nth, 0, 6);
 	tcase_add_loop_test(tc, test_crash_nth, 0, 2);

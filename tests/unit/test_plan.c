@@ -919,7 +919,7 @@ START_TEST(test_json)
 	static const char *const kernel_keys[] = { "name",	   "group",   "cpus",  "memory",
 						   "memory_nodes", "devices", "start", "image",
 						   "initrd",	   "cmdline", "root",  "restart",
-						   "view" };
+						   "network",	   "view" };
 	static const char *const view_keys[] = { "cores",	 "split_cores",	  "l3s",
 						 "split_l3s",	 "nodes",	  "packages",
 						 "distance_max", "distance_mean", "local_bytes" };

@@ -138,10 +138,12 @@ START_TEST(test_every_key)
 		"    devices = ( \"03:00.0\", \"class:ethernet\", \"driver:nvme\", \"near\", "
 		"\"storage\" );\n"
 		"    image = \"/i\"; initrd = \"/r\"; cmdline = \"quiet x=\\\"y z\\\"\";\n"
-		"    root = \"initramfs\"; restart = \"on-failure\"; boot_timeout = 1.5;\n"
+		"    root = \"/srv/root:ro\"; restart = \"on-failure\"; boot_timeout = 1.5;"
+		" network = \"kernels\";\n"
 		"    override = ( { name = \"a0-1\"; image = \"/j\"; initrd = \"/s\"; cmdline = "
 		"\"d\";\n"
-		"                   root = \"initramfs\"; restart = \"no\"; boot_timeout = 9; },\n"
+		"                   root = \"primary\"; restart = \"no\"; boot_timeout = 9;"
+		" network = false; },\n"
 		"                 { name = \"a0-2\"; } );\n"
 		"    after = ( \"b\", \"c\" ); },\n"
 		"  { name = \"b\"; cpus = \"10\"; memory = \"512M\"; memory_from = \"any\"; after "
@@ -199,7 +201,7 @@ START_TEST(test_every_key)
 	ck_assert_str_eq(g->kernel.image, "/i");
 	ck_assert_str_eq(g->kernel.initrd, "/r");
 	ck_assert_str_eq(g->kernel.cmdline, "quiet x=\"y z\"");
-	ck_assert_str_eq(g->kernel.root, "initramfs");
+	ck_assert_str_eq(g->kernel.root, "/srv/root:ro");
 	ck_assert_int_eq(g->kernel.restart, 1);
 	ck_assert_uint_eq(g->kernel.boot_timeout_usec, 1500000);
 	ck_assert_uint_eq(g->n_overrides, 2);
@@ -208,9 +210,12 @@ START_TEST(test_every_key)
 	ck_assert_str_eq(g->overrides[0].kernel.image, "/j");
 	ck_assert_str_eq(g->overrides[0].kernel.initrd, "/s");
 	ck_assert_str_eq(g->overrides[0].kernel.cmdline, "d");
-	ck_assert_str_eq(g->overrides[0].kernel.root, "initramfs");
+	ck_assert_str_eq(g->overrides[0].kernel.root, "primary");
 	ck_assert_int_eq(g->overrides[0].kernel.restart, 0);
 	ck_assert_uint_eq(g->overrides[0].kernel.boot_timeout_usec, 9000000);
+	ck_assert_uint_eq(g->kernel.network, NETWORK_KERNELS);
+	ck_assert_uint_eq(g->overrides[0].kernel.network, NETWORK_NONE);
+	ck_assert_uint_eq(g->overrides[1].kernel.network, NETWORK_DEFAULT);
 	ck_assert_str_eq(g->overrides[1].name, "a0-2");
 	ck_assert_ptr_null(g->overrides[1].kernel.image);
 	ck_assert_int_eq(g->overrides[1].kernel.restart, -1);
@@ -415,9 +420,10 @@ START_TEST(test_unknown_and_types)
 	bad_group("cmdline = \"a\\nb\";", "1: groups.cmdline: ", "byte 0xa at position 1");
 	bad_group("cmdline = \"\xc3\xbc\";", "1: groups.cmdline: ", "printable ASCII");
 	bad_group("cmdline = \"a\\x00b\";", "1: ", "\\x00");
-	bad_group("root = \"virtiofs\";",
-		  "1: groups.root: ", "this version has only \"initramfs\"");
+	bad_group("root = \"virtiofs\";", "1: groups.root: ", "absolute path of a folder");
 	bad_group("restart = true;", "1: groups.restart: ", "give \"no\" or \"on-failure\"");
+	bad_group("network = \"all\";", "1: groups.network: ", "primary,kernels,outside");
+	bad_group("network = 1;", "1: groups.network: ", "with whom it may speak");
 	bad_group("boot_timeout = 0;", "1: groups.boot_timeout: ", "0.1 to 86400");
 	bad_group("after = 1;", "1: groups.after: ", "the name of a group");
 	bad_group("after = { x = 1; };", "1: groups.after: ", "the name of a group");

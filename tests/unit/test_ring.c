@@ -240,7 +240,10 @@ START_TEST(bell)
 	ck_assert(popcorn_bell_arm(&b, 8));
 	ck_assert(popcorn_bell_mark(&b, 511));
 	ck_assert(popcorn_bell_mark(&b, 3));
+	/* Once for all that it has until it is heard. */
+	ck_assert(!popcorn_bell_mark(&b, 3));
 	popcorn_bell_disarm(&b);
+	ck_assert(!popcorn_bell_mark(&b, 3));
 	ck_assert(popcorn_bell_take(&b, 511));
 	ck_assert(popcorn_bell_take(&b, 3));
 }

@@ -6,6 +6,7 @@
 #ifndef _POPCORN_COMPAT_H
 #define _POPCORN_COMPAT_H
 
+#include <linux/eventfd.h>
 #include <linux/irqflags.h>
 #include <linux/kmsg_dump.h>
 #include <linux/mm.h>
@@ -84,6 +85,29 @@ typedef int popcorn_hvc_ret_t;
 typedef int popcorn_hvc_count_t;
 typedef char popcorn_hvc_char_t;
 #define POPCORN_HVC_OUTBUF_POINTER
+#endif
+
+/* 6.8 took away the count, which everybody gave as 1. */
+static inline void popcorn_eventfd_signal(struct eventfd_ctx *ctx)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+	eventfd_signal(ctx);
+#else
+	eventfd_signal(ctx, 1);
+#endif
+}
+
+/* 6.11 put what find_vqs() is told of each queue into a structure. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+#define POPCORN_VQS_TOLD struct virtqueue_info told[]
+#define popcorn_vq_name(i) (told[i].name)
+#define popcorn_vq_callback(i) (told[i].callback)
+#define popcorn_vq_ctx(i) (told[i].ctx)
+#else
+#define POPCORN_VQS_TOLD vq_callback_t *callbacks[], const char *const names[], const bool *ctx
+#define popcorn_vq_name(i) (names[i])
+#define popcorn_vq_callback(i) (callbacks[i])
+#define popcorn_vq_ctx(i) (ctx && ctx[i])
 #endif
 
 /* 6.3 and 6.6 changed types of terminals: tty_port_operations, tty_operations. */

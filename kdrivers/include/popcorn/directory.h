@@ -25,8 +25,8 @@
  * What is said in messages, rather than where they lie: two kernels speak the highest version that
  * both know, or refuse each other by name.
  */
-#define POPCORN_PROTOCOL_MIN 1
-#define POPCORN_PROTOCOL_MAX 1
+#define POPCORN_PROTOCOL_MIN 2
+#define POPCORN_PROTOCOL_MAX 2
 
 /*
  * One ring for each sender and lane, drained in this order. Replies have a lane of their own whose

@@ -5,6 +5,7 @@
 
 #include <linux/interrupt.h>
 #include <linux/types.h>
+#include <asm/sync_bitops.h>
 #include <popcorn/head.h>
 
 struct fwnode_handle;
@@ -24,6 +25,21 @@ struct popcorn_doorbell {
 	void *cookie;
 	int irq;
 };
+
+/*
+ * Sets bits of a word that two kernels write; what it was before. A literal lock prefix: see head.h for why not
+ * atomic_or(). Also a full barrier, if the bits are set already too: what they announce comes first.
+ *
+ * Context: any.
+ */
+static inline u32 popcorn_bits_set(u32 *word, u32 bits)
+{
+	u32 old = READ_ONCE(*word), seen;
+
+	while ((seen = sync_cmpxchg(word, old, old | bits)) != old)
+		old = seen;
+	return old;
+}
 
 int popcorn_doorbell_request(struct popcorn_doorbell *doorbell, const char *name,
 			     irq_handler_t handler, void *cookie);

@@ -192,7 +192,8 @@ struct popcorn_bell {
  * popcorn_bell_mark - after popcorn_ring_send(): tell the receiver
  * @sender: this kernel's id
  *
- * true: the caller sends the interrupt.
+ * true: the caller sends the interrupt. Not for a mark that is there already: who set it did, and the receiver has not
+ * taken it yet.
  */
 bool popcorn_bell_mark(struct popcorn_bell *bell, __u32 sender);
 /** popcorn_bell_take - by the receiver, before it drains that sender's ring: was there something? */

@@ -28,11 +28,20 @@
 
 /* popcorn_virtio_slot.flags */
 #define POPCORN_VIRTIO_FAILED (1U << 0) /* needs a reset: VIRTIO_CONFIG_S_NEEDS_RESET */
+#define POPCORN_VIRTIO_REMOVED \
+	(1U << 1) /* is being taken away: its driver lets go of it, see below */
 
 /* popcorn_virtio_slot.command */
-#define POPCORN_VIRTIO_STOP 0	/* the device is reset: it touches no queue once that is done */
-#define POPCORN_VIRTIO_START 1	/* DRIVER_OK: features and queues below are valid */
+#define POPCORN_VIRTIO_STOP 0	 /* the device is reset: it touches no queue once that is done */
+#define POPCORN_VIRTIO_START 1	 /* DRIVER_OK: features and queues below are valid */
 #define POPCORN_VIRTIO_GIVE_UP 2 /* FAILED: the driver does not want it; as STOP */
+
+/*
+ * A request is answered when @done is its number. One for an instance that is not there (any more) is not, and is
+ * not looked at. A STOP has to be waited for, before any memory of the queues is used for something else, also
+ * when the device is being taken away: until its server is out, @instance stays what it is. START
+ * need not be waited for: kicks are not lost.
+ */
 
 /* One queue; written by the secondary before START. */
 struct popcorn_virtio_queue {
@@ -43,11 +52,11 @@ struct popcorn_virtio_queue {
 
 struct popcorn_virtio_slot {
 	/* Line 0-1: written by the primary. */
-	__u32 instance;	  /* which device is here, 0: none; stored last. Every device has another one */
-	__u32 device;	  /* virtio device id: VIRTIO_ID_NET … */
-	__u32 nr_queues;  /* 1..POPCORN_VIRTIO_QUEUES */
-	__u32 queue_max;  /* entries of each, at most */
-	__u64 features;	  /* offered */
+	__u32 instance; /* which device is here, 0: none; stored last. Every device has another one */
+	__u32 device;	/* virtio device id: VIRTIO_ID_NET … */
+	__u32 nr_queues; /* 1..POPCORN_VIRTIO_QUEUES */
+	__u32 queue_max; /* entries of each, at most */
+	__u64 features;	 /* offered */
 	__u32 config_length;
 	__u32 config_generation; /* odd: being written; as in virtio 1.2, 4.2.2 */
 	__u32 flags;		 /* POPCORN_VIRTIO_FAILED */
@@ -58,9 +67,9 @@ struct popcorn_virtio_slot {
 	__u8 config[POPCORN_VIRTIO_CONFIG];
 
 	/* Line 4-5: written by the secondary. */
-	__u32 request;	/* counts up with each command; stored last */
-	__u32 of;	/* the instance that it is for */
-	__u32 command;	/* POPCORN_VIRTIO_START … */
+	__u32 request; /* counts up with each command; stored last */
+	__u32 of;      /* the instance that it is for */
+	__u32 command; /* POPCORN_VIRTIO_START … */
 	__u32 reserved1;
 	__u64 accepted; /* features, a subset of those offered */
 	__u8 reserved2[104];

@@ -209,6 +209,8 @@ struct popcorn_msg_call_args {
  * @buf:      user pointer
  * @length:   at most @reply_max of RECEIVE
  * @reserved: zero
+ *
+ * 0: it was sent; the caller may have given up. After -EMSGSIZE, -EINTR and -ETIMEDOUT it can be replied to again.
  */
 struct popcorn_msg_reply_args {
 	__u32 size;

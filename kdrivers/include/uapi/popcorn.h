@@ -19,12 +19,13 @@
  *
  *  -EINVAL   malformed argument          -EFAULT   bad user pointer
  *  -EPERM    no right, or locked down    -ENOTTY   unknown ioctl
- *  -E2BIG    newer structure in use      -ENODEV   this kernel was released
+ *  -E2BIG    newer structure in use      -ENODEV   this kernel, or device, is gone
  *  -ENOENT   no such kernel or CPU       -EEXIST   name taken
  *  -EBUSY    wrong state, or in use      -ENOSPC   a documented limit is reached
  *  -ERANGE   address outside partition   -ETIME    the other side did not answer in time
  *  -EIO      a CPU may still write to what is therefore kept
  *  -EINTR    a signal; nothing was done  -ENOMEM   as usual
+ *  -ESTALE   what was answered is no longer asked
  */
 #ifndef _UAPI_POPCORN_H
 #define _UAPI_POPCORN_H
@@ -428,7 +429,8 @@ struct popcorn_console {
  * @config:	the device's configuration
  *
  * In reserved, loading, booting and running; a kernel that runs already is told. The device does nothing until
- * somebody serves it: OPEN_DEVICE. -EBUSY any other state; -EEXIST name taken; -ENOSPC no slot is free.
+ * somebody serves it: OPEN_DEVICE. -EBUSY any other state; -EEXIST name taken; -ENOSPC no slot is free; -EPERM also
+ * if kernel lockdown forbids LOAD.
  */
 struct popcorn_add_device {
 	__u32 size;
@@ -451,8 +453,12 @@ struct popcorn_add_device {
  * @reserved:	zero
  *
  * OPEN_DEVICE: a device is served by one open descriptor at a time (-EBUSY). When it is closed, by
- * whomever and however, the device goes on to exist, and the next server takes it over as it is.
- * REMOVE_DEVICE: its server's descriptor gives POLLHUP and every call on it -ENODEV, the other kernel is told.
+ * whomever and however, the device goes on to exist, and the next server takes it over as it is. -EBUSY also when the
+ * kernel has ended; -EPERM also if kernel lockdown forbids LOAD, because the server can write to the kernel's memory.
+ * REMOVE_DEVICE: its server's descriptor gives POLLHUP and every call on it -ENODEV, the other kernel is told. Its
+ * name is free at once, but its slot only when that descriptor is closed, which says that nobody touches a queue any
+ * more: until then the driver keeps the memory of the queues (for 30 s). A device without a server is taken to be at
+ * rest: whoever removes it has ended what served it.
  * -ENOENT there is no device.
  */
 struct popcorn_device_slot {
@@ -465,7 +471,7 @@ struct popcorn_device_slot {
 /* What a device is to do, or does. */
 #define POPCORN_DEVICE_STOPPED 0 /* touches no queue */
 #define POPCORN_DEVICE_STARTED 1
-#define POPCORN_DEVICE_FAILED 2	 /* stopped until the other kernel resets it */
+#define POPCORN_DEVICE_FAILED 2 /* stopped until the other kernel resets it */
 
 /**
  * struct popcorn_device_info - a device as the primary sees it (POPCORN_IOC_DEVICE_INFO, on a kernel)
@@ -562,7 +568,9 @@ struct popcorn_device_done {
  * @call:	eventfd by which the server tells that buffers were used, or -1
  *
  * As KVM's ioeventfd and irqfd: no process is in the way of either. They stay until replaced, or until the device's
- * descriptor is closed. -EBADF, -EINVAL not an eventfd.
+ * descriptor is closed; closing the eventfd itself changes nothing. @call is read here: whoever signals it need not.
+ * A new @kick is signalled at once, as are all of them by DEVICE_DONE (STARTED), which also calls the driver: what
+ * happened while nobody looked is found so. -EBADF, -EINVAL not an eventfd; nothing was replaced then.
  */
 struct popcorn_device_queue {
 	__u32 size;
@@ -587,19 +595,24 @@ struct popcorn_device_config {
  * struct popcorn_device_memory - the kernel's memory, and nothing else of it (POPCORN_IOC_DEVICE_MEMORY,
  *	on a device)
  * @size:	sizeof(struct popcorn_device_memory) of the caller
- * @flags:	zero
+ * @index:	which range of it, from 0 on; -ENOENT: there are no more
  * @fd:		out: descriptor, close-on-exec
  * @reserved:	zero
+ * @start:	out: physical address of the range, without the kernel's head
+ * @length:	out: bytes
  *
- * It can be mmapped, shared, also for writing and by a process without rights: the offset is a physical
- * address in the kernel's memory, a mapping lies in one range of it. The head is not part of it (-ERANGE). Pages are gone (SIGBUS,
- * EFAULT) when the kernel is released. Nothing else can be done with it: a server in another process gets this.
+ * The descriptor can be mmapped, shared, also for writing and by a process without rights: offset 0 is @start, and a
+ * mapping ends at @length (-ERANGE). So it fits a region of vhost and of vhost-user: guest address @start, offset 0.
+ * Pages are gone (SIGBUS, EFAULT) when the kernel is released. Nothing else can be done with it: a server in another
+ * process gets this.
  */
 struct popcorn_device_memory {
 	__u32 size;
-	__u32 flags;
+	__u32 index;
 	__s32 fd;
 	__u32 reserved;
+	__u64 start;
+	__u64 length;
 };
 
 #define POPCORN_IOC_MAGIC 0xb7

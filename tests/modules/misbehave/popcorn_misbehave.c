@@ -13,7 +13,9 @@
  *	how=ring	overwrites the rings in kernel victim= that are for this one
  *	how=tail	tells kernel victim= that its messages were read before they were sent
  *	how=mailbox	overwrites this kernel's mailbox
- *	how=version	says that this kernel's mailbox has another version
+ *	how=version	says that this kernel's mailbox has the version version=
+ *	how=directory	says that the primary's directory has it
+ *	how=ring-version  gives it to all rings that this kernel makes from now on, until it is unloaded
  *	how=entry	overwrites this kernel's part of its entry in the directory
  *	how=forge-…	sends kernel victim= a control message that makes no sense: see forged[]. There must be
  *			no other one under way
@@ -23,6 +25,7 @@
 #include <linux/io.h>
 #include <linux/irqflags.h>
 #include <linux/jiffies.h>
+#include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/panic.h>
 #include <linux/sched.h>
@@ -42,6 +45,9 @@ module_param(seconds, uint, 0444);
 
 static unsigned int victim;
 module_param(victim, uint, 0444);
+
+static unsigned int version = 99;
+module_param(version, uint, 0444);
 
 static struct popcorn_head *find_head(void)
 {
@@ -148,6 +154,27 @@ static const struct forged {
 	{ "forge-group-text", { .type = 2, .length = 24 }, { 0, '\n', 0 } },
 };
 
+static int format_begins(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	*(struct popcorn_ring **)instance->data = (void *)regs_get_kernel_argument(regs, 0);
+	return 0;
+}
+
+static int format_ends(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	(*(struct popcorn_ring **)instance->data)->version = version;
+	return 0;
+}
+
+/* Before anybody can see the ring: nothing but the version is wrong, however fast its sender is. */
+static struct kretprobe format_probe = {
+	.kp.symbol_name = "popcorn_msg:popcorn_ring_format",
+	.entry_handler = format_begins,
+	.handler = format_ends,
+	.data_size = sizeof(struct popcorn_ring *),
+};
+static bool probed;
+
 /* As the next message: what was sent before has been taken. */
 static int forge(struct popcorn_ring *ring)
 {
@@ -204,7 +231,10 @@ static int messages(const struct popcorn_head *head)
 	if (!strcmp(how, "mailbox"))
 		memset(ours, 0xa5, sizeof(*ours));
 	if (!strcmp(how, "version"))
-		WRITE_ONCE(ours->version, POPCORN_DIRECTORY_VERSION + 1);
+		WRITE_ONCE(ours->version, version);
+	/* Constant for those who have joined: they do not look again. */
+	if (!strcmp(how, "directory"))
+		WRITE_ONCE(directory->version, version);
 	if (!strcmp(how, "entry"))
 		memset((u8 *)&directory->entry[me] +
 			       offsetof(struct popcorn_directory_entry, mailbox),
@@ -218,6 +248,7 @@ static int messages(const struct popcorn_head *head)
 static int __init misbehave_init(void)
 {
 	struct popcorn_head *head = find_head();
+	int err;
 
 	/* On any other machine it would do harm that nobody contains. */
 	if (!head)
@@ -245,14 +276,27 @@ static int __init misbehave_init(void)
 			   POPCORN_BELL(POPCORN_BELL_APICID(head->guest_bell), 0xffU));
 	else if (!strcmp(how, "storm"))
 		storm(head);
-	else if (!strcmp(how, "ring") || !strcmp(how, "tail") || !strcmp(how, "mailbox") ||
-		 !strcmp(how, "entry") || !strcmp(how, "version") || !strncmp(how, "forge-", 6))
+	else if (!strcmp(how, "ring-version")) {
+		err = register_kretprobe(&format_probe);
+		probed = !err;
+		return err;
+	} else if (!strcmp(how, "ring") || !strcmp(how, "tail") || !strcmp(how, "mailbox") ||
+		   !strcmp(how, "entry") || !strcmp(how, "version") || !strcmp(how, "directory") ||
+		   !strncmp(how, "forge-", 6))
 		return messages(head);
 	else
 		return -EINVAL;
 	return 0;
 }
 module_init(misbehave_init);
+
+/* What was written stays; who unloads it wants to misbehave in another way. */
+static void __exit misbehave_exit(void)
+{
+	if (probed)
+		unregister_kretprobe(&format_probe);
+}
+module_exit(misbehave_exit);
 
 MODULE_LICENSE("GPL");
 MODULE_DESCRIPTION("Makes a secondary misbehave, for tests");
