@@ -37,7 +37,7 @@ static void take_state(struct line *line, const struct popcorn_vty_header *said)
 	unsigned long flags;
 
 	spin_lock_irqsave(&line->lock, flags);
-	dropped = line->carrier && (!dtr || (line->theirs && line->theirs != said->opening));
+	dropped = line->carrier && (!dtr || (said->flags & POPCORN_VTY_DROPPED));
 	if (line->theirs != said->opening)
 		forget_theirs(line);
 	line->theirs = said->opening;
@@ -130,9 +130,10 @@ static u32 next_message(struct line *line)
 			.opening = line->opening,
 			.number = line->opening ? LINE_ROOM : 0,
 			.flags = (line->dtr ? POPCORN_VTY_DTR : 0) |
-				 (line->ask ? POPCORN_VTY_ASK : 0),
+				 (line->ask ? POPCORN_VTY_ASK : 0) |
+				 (line->dropped ? POPCORN_VTY_DROPPED : 0),
 		};
-		line->tell = line->ask = false;
+		line->tell = line->ask = line->dropped = false;
 		return sizeof(*header);
 	}
 	if (!line->opening)
@@ -167,6 +168,7 @@ static void put_back(struct line *line, const struct popcorn_vty_header *header)
 	case POPCORN_VTY_STATE:
 		line->tell = true;
 		line->ask |= (header->flags & POPCORN_VTY_ASK) != 0;
+		line->dropped |= (header->flags & POPCORN_VTY_DROPPED) != 0;
 		break;
 	case POPCORN_VTY_CREDIT:
 		if (header->opening == line->opening)
@@ -251,7 +253,7 @@ void line_receive(struct work_struct *work)
 	struct line *line = container_of(work, struct line, receive_work);
 	struct tty_struct *tty = tty_port_tty_get(&line->port);
 	struct tty_ldisc *ldisc;
-	u32 count, opening, taken, idle = 0;
+	u32 count, opening, taken, idle = 0, all = 0;
 
 	if (!tty)
 		return;
@@ -259,14 +261,18 @@ void line_receive(struct work_struct *work)
 	if (ldisc) {
 		/* Alone: others may paste into it. */
 		tty_buffer_lock_exclusive(&line->port);
-		while (idle < 2) {
+		while (idle < 2 && all < LINE_ROOM) {
 			count = peek(line, tty, &opening);
 			if (!count)
 				break;
 			taken = tty_ldisc_receive_buf(ldisc, line->piece, NULL, count);
 			consume(line, opening, taken);
 			idle = taken ? 0 : idle + 1;
+			all += taken;
 		}
+		/* Who hangs it up waits for us: another kernel that never ends to send must not keep them. */
+		if (all >= LINE_ROOM)
+			queue_work(vty_wq, &line->receive_work);
 		tty_buffer_unlock_exclusive(&line->port);
 		tty_ldisc_deref(ldisc);
 	}
@@ -367,6 +373,7 @@ void line_set_dtr(struct line *line, bool on)
 
 	spin_lock_irqsave(&line->lock, flags);
 	line->tell |= line->dtr != on;
+	line->dropped |= line->dtr && !on;
 	line->dtr = on;
 	spin_unlock_irqrestore(&line->lock, flags);
 	send_soon(line);

@@ -10,6 +10,7 @@
 #include <linux/mutex.h>
 #include <linux/notifier.h>
 #include <linux/printk.h>
+#include <linux/random.h>
 #include <linux/slab.h>
 #include <popcorn/directory.h>
 
@@ -17,7 +18,10 @@
 
 struct workqueue_struct *vty_wq;
 static struct line *lines[POPCORN_MEMBERS_MAX];
-/* Who adds lines: the notifier, and the module that is loaded when kernels are there already. */
+/*
+ * Who hears of kernels: the notifier, and the module that is loaded when some are there already. One at a time, so
+ * that nobody takes the last life of a kernel for its present one.
+ */
 static DEFINE_MUTEX(lines_lock);
 
 /* Any context. NULL: no such kernel was ever seen. */
@@ -62,6 +66,8 @@ static struct line *make_line(u32 id)
 	if (!line)
 		return NULL;
 	line->id = id;
+	/* Not those that a module before this one has used. */
+	line->openings = get_random_u32();
 	spin_lock_init(&line->lock);
 	INIT_WORK(&line->send_work, line_send);
 	INIT_WORK(&line->receive_work, line_receive);
@@ -74,13 +80,11 @@ static struct line *make_line(u32 id)
 	return line;
 }
 
+/* Under lines_lock. */
 static void joined(struct popcorn_msg_peer peer)
 {
-	struct line *line;
+	struct line *line = make_line(peer.id);
 
-	mutex_lock(&lines_lock);
-	line = make_line(peer.id);
-	mutex_unlock(&lines_lock);
 	if (!line) {
 		pr_err("no device vty%u: no memory\n", peer.id);
 		return;
@@ -92,12 +96,15 @@ static void joined(struct popcorn_msg_peer peer)
 static int notice(struct notifier_block *block, unsigned long what, void *data)
 {
 	const struct popcorn_msg_peer *peer = data;
-	struct line *line = line_of(peer->id);
+	struct line *line;
 
+	mutex_lock(&lines_lock);
+	line = line_of(peer->id);
 	if (what == POPCORN_MSG_JOINED)
 		joined(*peer);
 	else if (what == POPCORN_MSG_GONE && line)
 		line_down(line, peer->generation);
+	mutex_unlock(&lines_lock);
 	return NOTIFY_DONE;
 }
 
@@ -117,6 +124,8 @@ static void free_lines(void)
 		line = lines[id];
 		if (!line)
 			continue;
+		/* The last close is said, unless the other kernel takes nothing. */
+		flush_work(&line->send_work);
 		line_down(line, 0);
 		/* Nobody has it open, so the works only find that nothing is to be done. */
 		flush_work(&line->device_work);
@@ -145,9 +154,10 @@ static int __init vty_module_init(void)
 	err = popcorn_msg_notifier_register(&notifier);
 	if (err)
 		goto unregister;
-	/* One that goes meanwhile is noticed when something is sent to it. */
+	mutex_lock(&lines_lock);
 	while (popcorn_msg_next(&peer))
 		joined(peer);
+	mutex_unlock(&lines_lock);
 	return 0;
 
 unregister:

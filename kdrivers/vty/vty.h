@@ -45,6 +45,7 @@ struct line {
 	u32 opening, openings; /* the present one, or 0; the last number */
 	bool dtr;
 	bool tell, ask;	 /* the other end has to hear of us, and to tell */
+	bool dropped;	 /* dtr was not there since it last heard */
 	bool stopped;	 /* by Ctrl-S, say */
 	bool throttled;	 /* the line discipline wants nothing */
 	struct kfifo in; /* while it is open, as out */

@@ -97,10 +97,20 @@ reader=$!
 there e1 'exec 3<>/dev/vty0; echo hello >&3; sleep 0.5'
 wait $reader || true
 is 'what the other end said, and its end' "$(cat /run/said)" $'hello\nend 1'
+timeout 60 sh -c 'exec 3<>/dev/vty1; while read -r line <&3; do echo "$line"; done' >/run/said &
+reader=$!
+there e1 'exec 3<>/dev/vty0; stty -hupcl <&3; echo one >&3; exec 3<&-; exec 3<>/dev/vty0
+	echo two >&3; sleep 0.5'
+wait $reader || true
+is 'a close that keeps DTR is no end' "$(cat /run/said)" $'one\ntwo'
 # Who has nobody at the other end.
 ok 'bytes into the air' timeout 20 dd if=/dev/zero of=/dev/vty1 oflag=nonblock bs=1000 count=1000
 
 say '-- a login'
+# sleeps N: of that program there are N.
+sleeps() {
+	[ "$(there e1 'ps | grep -c "[s]leep 4321"')" = "$1" ]
+}
 there e1 'setsid getty -n -l /bin/sh 38400 vty0 vt220 </dev/null >/dev/null 2>&1; true' &
 exec 3<>/dev/vty1
 # What is typed before is flushed by it.
@@ -109,15 +119,16 @@ printf 'echo "he""llo from $(cat /proc/sys/kernel/hostname) on $(tty)"\r' >&3
 reads 'hello from e1 on /dev/vty0'
 printf 'sleep 4321\r' >&3
 reads 'sleep 4321'
-printf '\003echo "st""atus=$?"\r' >&3
+wait_until 20 sleeps 1
+# What is typed before it is read by the shell as it is, and what is typed behind it may be flushed.
+printf '\003' >&3
+reads '# '
+printf 'echo "st""atus=$?"\r' >&3
 reads 'status=130'
 printf 'sleep 4321\r' >&3
-reads 'sleep 4321'
+wait_until 20 sleeps 1
 exec 3>&-
-none_left() {
-	[ "$(there e1 'ps | grep -c "[s]leep 4321"')" = 0 ]
-}
-wait_until 20 none_left
+wait_until 20 sleeps 0
 say 'ok: the login ends with the carrier'
 
 say '-- nonsense'

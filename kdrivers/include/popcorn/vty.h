@@ -18,6 +18,8 @@
 /* Of STATE. */
 #define POPCORN_VTY_DTR 1 /* the receiver's carrier */
 #define POPCORN_VTY_ASK 2 /* say yours */
+/* It was not there since the last STATE: a hang-up, though it may be there again. */
+#define POPCORN_VTY_DROPPED 4
 
 /**
  * struct popcorn_vty_header - begins each message
