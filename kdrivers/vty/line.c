@@ -9,6 +9,7 @@
 #include <linux/jiffies.h>
 #include <linux/minmax.h>
 #include <linux/printk.h>
+#include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/tty_flip.h>
 
@@ -454,4 +455,30 @@ void line_discard(struct line *line)
 		kfifo_reset(&line->out);
 	spin_unlock_irqrestore(&line->lock, flags);
 	send_soon(line);
+}
+
+/* For people; all on one line. */
+void line_show(struct line *line, struct seq_file *to)
+{
+	u32 generation, opening, theirs, room, in, out, unacked;
+	u64 overrun;
+	bool dtr, carrier;
+
+	spin_lock_irq(&line->lock);
+	generation = line->peer.generation;
+	opening = line->opening;
+	dtr = line->dtr;
+	in = opening ? kfifo_len(&line->in) : 0;
+	out = opening ? kfifo_len(&line->out) : 0;
+	unacked = line->unacked;
+	overrun = line->overrun;
+	theirs = line->theirs;
+	room = line->room;
+	carrier = line->carrier;
+	spin_unlock_irq(&line->lock);
+	seq_printf(to,
+		   "%u.%u: opening %u dtr %u in %u out %u unacked %u overrun %llu; theirs %u room "
+		   "%u carrier %u\n",
+		   line->id, generation, opening, dtr, in, out, unacked, overrun, theirs, room,
+		   carrier);
 }

@@ -115,7 +115,7 @@ static const struct popcorn_msg_type message_type = {
 	.handler = line_handle,
 };
 
-static void free_lines(void)
+static void end_lines(void)
 {
 	struct line *line;
 	u32 id;
@@ -131,8 +131,19 @@ static void free_lines(void)
 		flush_work(&line->device_work);
 		cancel_work_sync(&line->receive_work);
 		cancel_work_sync(&line->send_work);
-		tty_port_destroy(&line->port);
-		kvfree(line);
+	}
+}
+
+/* When there is no driver any more that could find them. */
+static void free_lines(void)
+{
+	u32 id;
+
+	for (id = 0; id < POPCORN_MEMBERS_MAX; id++) {
+		if (!lines[id])
+			continue;
+		tty_port_destroy(&lines[id]->port);
+		kvfree(lines[id]);
 	}
 }
 
@@ -174,8 +185,9 @@ static void __exit vty_module_exit(void)
 {
 	popcorn_msg_notifier_unregister(&notifier);
 	popcorn_msg_unregister(&message_type);
-	free_lines();
+	end_lines();
 	vty_exit();
+	free_lines();
 	destroy_workqueue(vty_wq);
 }
 module_exit(vty_module_exit);

@@ -2,6 +2,7 @@
 /* The driver of /dev/vtyN: what a process sees of a line. */
 #include <linux/err.h>
 #include <linux/module.h>
+#include <linux/seq_file.h>
 #include <popcorn/compat.h>
 #include <popcorn/directory.h>
 
@@ -132,6 +133,20 @@ static void vty_set_termios(struct tty_struct *tty, const struct ktermios *old)
 		line_set_dtr(tty->driver_data, on);
 }
 
+/* /proc/tty/driver/popcorn_vty */
+static int vty_proc_show(struct seq_file *to, void *unused)
+{
+	u32 id;
+
+	for (id = 0; id < POPCORN_MEMBERS_MAX; id++) {
+		struct line *line = line_of(id);
+
+		if (line)
+			line_show(line, to);
+	}
+	return 0;
+}
+
 static const struct tty_operations vty_ops = {
 	.install = vty_install,
 	.open = vty_open,
@@ -148,6 +163,7 @@ static const struct tty_operations vty_ops = {
 	.tiocmget = vty_tiocmget,
 	.tiocmset = vty_tiocmset,
 	.set_termios = vty_set_termios,
+	.proc_show = vty_proc_show,
 };
 
 int vty_device_add(struct line *line)

@@ -13,6 +13,7 @@
 #define _POPCORN_VTY_INTERNAL_H
 
 #include <linux/kfifo.h>
+#include <linux/seq_file.h>
 #include <linux/spinlock.h>
 #include <linux/tty.h>
 #include <linux/tty_driver.h>
@@ -88,6 +89,7 @@ u32 line_write(struct line *line, const u8 *bytes, u32 count);
 u32 line_write_room(struct line *line);
 u32 line_unsent(struct line *line);
 void line_discard(struct line *line);
+void line_show(struct line *line, struct seq_file *to);
 
 /* tty.c */
 extern const struct tty_port_operations vty_port_ops;

@@ -132,24 +132,44 @@ wait_until 20 sleeps 0
 say 'ok: the login ends with the carrier'
 
 say '-- nonsense'
-# raw ID WORDS…: a message of a line, type 254, of kernel e1, to ID.
+# raw WORDS…: a message of a line, type 254, of kernel e1, to the primary.
 raw() {
-	start e1 raw "$1" 254 "${@:2}"
+	start e1 raw 0 254 "$@"
+}
+# of_line WORD: of the primary's line to e1.
+of_line() {
+	sed -n "s/^1\..*\\b$1 \\([0-9]*\\).*/\\1/p" /proc/tty/driver/popcorn_vty
+}
+of_line_is() {
+	[ "$(of_line "$1")" = "$2" ]
 }
 there e1 'exec 3<>/dev/vty0; sleep 60' &
 opened=$!
 exec 3<>/dev/vty1
-raw 0 9 0 0 0 0
-raw 0 2 1 0 0 3000
-raw 0 2 4294967295 0 0 3000
-raw 0 3 1 4294967295 0 0
-raw 0 3 0 0 0 0
-for ((i = 1; i <= 30; i++)); do
-	raw 0 2 $i 0 0 3800
-done
-raw 0 1 77 4294967295 4294967295 0
-raw 0 1 0 0 0 0
-raw 0 1 78 0 1 0
+opening=$(of_line opening)
+raw 9 "$opening" 0 0 0
+raw 2 $((opening - 1)) 0 0 3000
+raw 2 0 0 0 3000
+raw 3 1 4294967295 0 0
+is 'bytes for nobody' "$(of_line in) $(of_line overrun)" '0 0'
+# Credit that nobody owes, and more bytes than there is room for: of 40 messages, nobody reads one.
+raw 3 "$(of_line theirs)" 4294967295 0 0
+is 'credit that nobody owes' "$(of_line unacked)" 0
+on e1 "for i in \$(seq 40); do echo raw 0 254 2 $opening 0 0 3800 >$TEST/run; done; echo" >/dev/null
+overrun() {
+	[ "$(of_line overrun)" -gt 80000 ] && [ "$(of_line in)" = 32768 ]
+}
+wait_until 20 overrun
+say "ok: what is too much is dropped: $(of_line overrun) bytes"
+# An end that was never opened, with room for all; none; one that asks for ever.
+raw 1 77 4294967295 3 0
+wait_until 20 of_line_is room 1048576
+say 'ok: its room is bounded'
+raw 1 0 0 0 0
+wait_until 20 of_line_is opening 0
+say 'ok: it hangs up'
+raw 1 78 0 4294967295 0
+on e1 "for i in \$(seq 200); do echo raw 0 254 1 \$i 5 7 0 >$TEST/run; done; echo" >/dev/null
 start e1 raw 0 254 0 0 0 0 0
 kill $opened 2>/dev/null || true
 wait $opened || true
@@ -182,7 +202,18 @@ ok 'no line any more' test ! -e /dev/vty2
 ok 'load' modprobe popcorn_vty
 wait_until 20 has_line primary 1
 both_ways primary 0 e1 1
-ok 'kill both' popcornctl kill e1 e2
+there e1 'exec 3<>/dev/vty0; sleep 60' &
+opened=$!
+sh -c 'stty clocal <&3; cat <&3' 3<>/dev/vty1 >/dev/null &
+reader=$!
+wait_until 20 sh -c 'pgrep -x cat'
+there e1 'poweroff -f' || true
+reach e1 stopped 30
+wait $reader
+wait $opened || true
+wait_until 20 has_no_line primary 1
+wait_until 20 has_no_line e2 1
+ok 'kill the other' popcornctl kill e2
 ok 'release both' popcornctl release e1 e2
 
 say '-- kernels of other versions'
