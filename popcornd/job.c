@@ -237,6 +237,16 @@ static int ask_agent(void *userdata, uint32_t id, uint32_t generation, uint64_t 
 	return r;
 }
 
+static void on_lacks(void *userdata, const char *what)
+{
+	const struct job *job = userdata;
+	const struct log_fields fields = { .kernel = job->work.name, .job = job->id };
+
+	log_send(LOG_NOTICE, &fields,
+		 "kernel %s boots without %s, which is not built for its version", job->work.name,
+		 what);
+}
+
 /* What the driver says of the kernel, before it is asked to forget it. */
 static int remember_end(struct job *job, bool *ret_started)
 {
@@ -460,6 +470,7 @@ static void job_run(void *userdata)
 		.progress = on_progress,
 		.wait_for_turn = job->type == JOB_BOOT ? wait_for_leader : NULL,
 		.ask_agent = ask_agent,
+		.lacks = on_lacks,
 		.userdata = job,
 		.network = job->manager->network,
 	};

@@ -187,7 +187,7 @@ static int add(struct modules *modules, const char *name, size_t length, void *d
 }
 
 int modules_add_ours(struct modules *modules, const char *folder, const char *release,
-		     const char *name, struct popcorn_error *error)
+		     const char *name, bool needed, struct popcorn_error *error)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(our_folders) * ARRAY_SIZE(formats); i++) {
 		size_t format = i % ARRAY_SIZE(formats), size;
@@ -213,6 +213,8 @@ int modules_add_ours(struct modules *modules, const char *folder, const char *re
 						 path, strerror(-r), release);
 		return 0;
 	}
+	if (!needed)
+		return 1;
 	return popcorn_error_set(
 		error, POPCORN_ERROR_NO_MODULES,
 		"kernel %s needs popcorn's module %s.ko, which is not in %s/%s/updates or extra; "

@@ -27,10 +27,10 @@ void modules_done(struct modules *modules);
 
 /*
  * Adds popcorn's module @name: the first one in the folders where dkms and others put what does not come with the
- * kernel. NO_MODULES: there is none, or it can't be read.
+ * kernel. NO_MODULES: there is none, or it can't be read. 1: there is none, and it is not @needed.
  */
 int modules_add_ours(struct modules *modules, const char *folder, const char *release,
-		     const char *name, struct popcorn_error *error);
+		     const char *name, bool needed, struct popcorn_error *error);
 
 /*
  * Adds the distribution's driver @name and, before it, what it depends on, by modules.dep; what is built into

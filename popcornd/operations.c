@@ -46,6 +46,9 @@
 /* What is loaded in every secondary before its init runs, in order. */
 static const char *const guest_modules[] = { "popcorn_msg", "popcorn_guest" };
 
+/* /dev/vtyN. A kernel without it has no lines to others, and is sound. */
+#define TERMINALS_MODULE "popcorn_vty"
+
 /* Makes devices of what is in the head; loaded last, when the drivers for them are there. */
 #define DEVICES_MODULE "popcorn_virtio"
 #define VSOCK_DRIVER "vmw_vsock_virtio_transport"
@@ -119,6 +122,7 @@ static bool is_static_program(const struct input *program)
 struct boot_files {
 	struct input image, agent, busybox;
 	struct modules modules;
+	bool has_terminals;	/* TERMINALS_MODULE is among them */
 	struct input initramfs; /* made of the last three and the initrd */
 	struct stat image_stat;
 	struct bzimage kernel;
@@ -301,7 +305,8 @@ static uint64_t kernel_needs(const struct bzimage *kernel)
 
 /* popcorn's, and, if the kernel is to have devices, their drivers. */
 static int read_modules(const struct config *config, const struct kernel_def *def,
-			const char *release, struct modules *ret, struct popcorn_error *error)
+			const char *release, struct modules *ret, bool *ret_terminals,
+			struct popcorn_error *error)
 {
 	const struct {
 		bool wanted;
@@ -319,7 +324,13 @@ static int read_modules(const struct config *config, const struct kernel_def *de
 	int r = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(guest_modules) && r == 0; i++)
-		r = modules_add_ours(ret, config->modules, release, guest_modules[i], error);
+		r = modules_add_ours(ret, config->modules, release, guest_modules[i], true, error);
+	if (r == 0) {
+		r = modules_add_ours(ret, config->modules, release, TERMINALS_MODULE, false, error);
+		*ret_terminals = r == 0;
+		if (r > 0)
+			r = 0;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(drivers) && r == 0; i++) {
 		if (!drivers[i].wanted)
 			continue;
@@ -336,7 +347,7 @@ static int read_modules(const struct config *config, const struct kernel_def *de
 		r = modules_add_driver(ret, config->modules, release, VSOCK_DRIVER, "vsock", false,
 				       error);
 	if (r >= 0 && devices)
-		r = modules_add_ours(ret, config->modules, release, DEVICES_MODULE, error);
+		r = modules_add_ours(ret, config->modules, release, DEVICES_MODULE, true, error);
 	return r;
 }
 
@@ -347,7 +358,8 @@ static int read_parts(const struct config *config, const struct kernel_def *def,
 	static const char hint[] = "install busybox-static, or give an initrd";
 	int r;
 
-	r = read_modules(config, def, files->kernel.release, &files->modules, error);
+	r = read_modules(config, def, files->kernel.release, &files->modules, &files->has_terminals,
+			 error);
 	if (r < 0)
 		return r;
 	r = read_input("first program of a kernel", config->agent, PROGRAM_FILE_MAX,
@@ -821,6 +833,8 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 		if (r < 0)
 			return r;
 	}
+	if (!files->has_terminals && operation->lacks)
+		operation->lacks(operation->userdata, TERMINALS_MODULE ".ko");
 	preparation.files = files;
 	preparation_start(&preparation);
 	r = create_kernel(driver, name, &id, &fd, error);

@@ -48,6 +48,8 @@ struct operation {
 	 * has answered, or will not; no longer than to @deadline (of now_usec()). 0: it has heard.
 	 */
 	int (*ask_agent)(void *userdata, uint32_t id, uint32_t generation, uint64_t deadline);
+	/* May be NULL. Called if a kernel has to boot without @what, a file that it does not need. */
+	void (*lacks)(void *userdata, const char *what);
 	void *userdata;
 	struct network *network; /* that kernels are on, or NULL */
 };

@@ -123,7 +123,7 @@ ok 'release' popcornctl release u1
 systemctl stop popcornd
 # With a descriptor open, its module stays, but the others can go.
 msguser serve test >/dev/null &
-ok 'unload' rmmod popcorn_kexec
+ok 'unload' rmmod popcorn_kexec popcorn_vty
 fails_with 'in use' rmmod popcorn_msg
 kill $!
 wait $! || true

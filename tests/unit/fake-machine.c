@@ -528,6 +528,8 @@ void fake_write_boot_files(struct fake *fake)
 			"module", 6);
 	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/popcorn/popcorn_guest.ko",
 			"module", 6);
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/popcorn/popcorn_vty.ko",
+			"module", 6);
 	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/popcorn/popcorn_virtio.ko",
 			"module", 6);
 	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/modules.builtin",

@@ -218,11 +218,13 @@ END_TEST
 
 START_TEST(test_ours)
 {
-	ck_assert_int_eq(modules_add_ours(&modules, top, RELEASE, "popcorn_msg", &error), -ENOENT);
+	ck_assert_int_eq(modules_add_ours(&modules, top, RELEASE, "popcorn_msg", true, &error),
+			 -ENOENT);
 	ck_assert_int_eq(error.id, POPCORN_ERROR_NO_MODULES);
+	ck_assert_int_eq(modules_add_ours(&modules, top, RELEASE, "popcorn_msg", false, &error), 1);
 	put_text("extra/popcorn_msg.ko", "extra");
 	put_text("updates/dkms/popcorn_msg.ko", "dkms");
-	ck_assert_int_eq(modules_add_ours(&modules, top, RELEASE, "popcorn_msg", &error), 0);
+	ck_assert_int_eq(modules_add_ours(&modules, top, RELEASE, "popcorn_msg", true, &error), 0);
 	ck_assert_uint_eq(modules.list[0].size, 4);
 }
 END_TEST

@@ -45,7 +45,16 @@ static void progress(void *userdata, const char *step, double fraction)
 		strcat(strcat(steps, *steps ? " " : ""), step);
 }
 
-static struct operation operation = { .cancel_fd = -1, .progress = progress };
+static unsigned n_lacks;
+
+static void lacks(void *userdata, const char *what)
+{
+	(void)userdata;
+	ck_assert_str_eq(what, "popcorn_vty.ko");
+	n_lacks++;
+}
+
+static struct operation operation = { .cancel_fd = -1, .progress = progress, .lacks = lacks };
 
 static void make(void)
 {
@@ -588,6 +597,33 @@ START_TEST(test_modules)
 }
 END_TEST
 
+/* A kernel without lines to others boots, and it is said. */
+START_TEST(test_no_terminals)
+{
+	char path[PATH_MAX + 128];
+	struct claim *claim;
+	int fd;
+
+	fake->script[0] = POPCORN_STATE_RUNNING;
+	fake->n_script = 1;
+	n_lacks = 0;
+	ck_assert_msg(boot(&claim, &fd) == 0, "%s", error.text);
+	ck_assert_uint_eq(n_lacks, 0);
+	end(claim, fd);
+	snprintf(path, sizeof(path),
+		 "%s/lib/modules/" FAKE_RELEASE "/updates/popcorn/popcorn_vty.ko", fake->root);
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_msg(boot(&claim, &fd) == 0, "%s", error.text);
+	ck_assert_uint_eq(n_lacks, 1);
+	end(claim, fd);
+
+	/* One that is there but damaged is another matter. */
+	fake_write_file(fake, "/lib/modules/" FAKE_RELEASE "/updates/dkms/popcorn_vty.ko.xz", "x",
+			1);
+	check_refused(POPCORN_ERROR_NO_MODULES, "popcorn_vty.ko.xz");
+}
+END_TEST
+
 /* Only a kernel that has devices needs their drivers, and says which. */
 START_TEST(test_drivers)
 {
@@ -757,6 +793,8 @@ static size_t write_packed_kernel(const uint8_t *payload, size_t size)
 			6);
 	fake_write_file(fake, "/lib/modules/" SAMPLE_RELEASE "/updates/popcorn_guest.ko", "module",
 			6);
+	fake_write_file(fake, "/lib/modules/" SAMPLE_RELEASE "/updates/popcorn_vty.ko", "module",
+			6);
 	return size;
 }
 
@@ -867,6 +905,7 @@ int main(void)
 	tcase_add_test(tc, test_stuck);
 	tcase_add_test(tc, test_bad_files);
 	tcase_add_test(tc, test_modules);
+	tcase_add_test(tc, test_no_terminals);
 	tcase_add_test(tc, test_drivers);
 	tcase_add_test(tc, test_fast_boot);
 	tcase_add_loop_test(tc, test_fail_nth, 0, 6);

@@ -110,4 +110,18 @@ static inline void popcorn_eventfd_signal(struct eventfd_ctx *ctx)
 #define popcorn_vq_ctx(i) (ctx && ctx[i])
 #endif
 
+/* 6.3 and 6.6 changed types of terminals: tty_port_operations, tty_operations. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+typedef bool popcorn_tty_flag_t;
+#else
+typedef int popcorn_tty_flag_t;
+#endif
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+typedef ssize_t popcorn_tty_ret_t;
+typedef size_t popcorn_tty_count_t;
+#else
+typedef int popcorn_tty_ret_t;
+typedef int popcorn_tty_count_t;
+#endif
+
 #endif /* _POPCORN_COMPAT_H */

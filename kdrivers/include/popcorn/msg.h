@@ -25,6 +25,8 @@
 #define POPCORN_MSG_TYPES 256
 /* Taken: messages between processes, /dev/popcorn-msg. */
 #define POPCORN_MSG_TYPE_PROCESSES (POPCORN_MSG_TYPES - 1)
+/* Taken: terminals, popcorn_vty.ko. */
+#define POPCORN_MSG_TYPE_VTY (POPCORN_MSG_TYPES - 2)
 
 /* Bytes of a group's name, with the NUL; groups that a kernel can have open. */
 #define POPCORN_MSG_GROUP_NAME 16

@@ -12,6 +12,7 @@
  *	gate PRIORITY OPEN	0: who handles what is sent to the gate of this kernel waits until 1
  *	unknown ID	messages that nobody there handles: a type without a handler, a request, and a
  *			large one for a handler that does not sleep
+ *	raw ID TYPE A B C D BYTES	one message of a type, of four words and BYTES bytes that make no sense
  *	join NAME, leave NAME	a group
  *	cast NAME PRIORITY COUNT BYTES	COUNT messages to a group
  *	sends ID COUNT BYTES	as cast, but one after the other to kernels 1 to ID
@@ -640,12 +641,31 @@ static int run_ipi(u32 n)
 	return err;
 }
 
+static int run_raw(u32 id, u32 type, const u32 words[4], u32 bytes)
+{
+	struct popcorn_msg_peer to = { .id = id };
+	u32 length = 4 * sizeof(*words) + bytes;
+	u8 *message;
+	int err;
+
+	if (bytes > POPCORN_MSG_MAX - 4 * sizeof(*words))
+		return -EMSGSIZE;
+	message = kmalloc(length, GFP_KERNEL);
+	if (!message)
+		return -ENOMEM;
+	memcpy(message, words, 4 * sizeof(*words));
+	memset(message + 4 * sizeof(*words), 'X', bytes);
+	err = popcorn_msg_send(to, POPCORN_MSG_BULK, type, message, length, HZ);
+	kfree(message);
+	return err;
+}
+
 static ssize_t run_write(struct file *file, const char __user *from, size_t size, loff_t *pos)
 {
 	struct popcorn_msg_peer peer = {};
 	unsigned long long number;
 	char text[64] = "", name[64];
-	u32 a, b, c = 0, d, e;
+	u32 a, b, c = 0, d, e, words[4];
 	int err = 0;
 
 	if (size >= sizeof(text))
@@ -672,6 +692,9 @@ static ssize_t run_write(struct file *file, const char __user *from, size_t size
 		err = run_gate(a, b);
 	} else if (sscanf(text, "unknown %u", &a) == 1) {
 		err = run_unknown(a);
+	} else if (sscanf(text, "raw %u %u %u %u %u %u %u", &a, &b, &words[0], &words[1], &words[2],
+			  &words[3], &c) == 7) {
+		err = run_raw(a, b, words, c);
 	} else if (sscanf(text, "join %63s", name) == 1) {
 		err = run_join(name, true);
 	} else if (sscanf(text, "leave %63s", name) == 1) {
