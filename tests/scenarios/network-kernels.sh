@@ -42,14 +42,6 @@ interfaces() {
 	ip -o link | awk -F': ' '{ print $2 }'
 }
 
-# uptime_ms: of the primary.
-uptime_ms() {
-	local uptime
-
-	read -r uptime _ </proc/uptime
-	echo $((10#${uptime/./} * 10))
-}
-
 whole_mark
 before=$(interfaces; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward)
 # The outside: another machine behind an interface of the primary's.
@@ -72,7 +64,7 @@ is 'addresses in the file' "$(cat /run/popcorn/hosts)" "10.77.0.1 primary
 $a0 db0
 $a1 db1
 $a2 alone"
-is 'devices' "$(prop db0 Devices)" 'net0 net started '
+is 'devices' "$(prop db0 Devices)" $'net0 net started \nvsock vsock started '
 
 say '-- who reaches whom'
 ok 'primary to db0' ping_from '' "$a0"
@@ -162,7 +154,8 @@ is 'the rules' "$(nft list ruleset)" "$rules"
 ok 'db0 to db1' ping_from db0 "$a1"
 
 say '-- a leader is killed under load'
-busybox ping -i 0.05 "$a0" >/run/load 2>&1 &
+# When each answer came.
+busybox ping -i 0.05 "$a0" > >(while read -r line; do echo "$EPOCHREALTIME $line"; done >/run/load) &
 load=$!
 in_kernel db0 "(while :; do wget -q -O /dev/null http://$a1/large || sleep 1; done) >/dev/null 2>&1 & echo"
 received() {
@@ -173,7 +166,6 @@ more_received() {
 }
 wait_until 30 more_received 20
 old=$(systemctl show popcorn@db0 -p MainPID --value)
-start=$(uptime_ms)
 kill -KILL "$old"
 has_new_leader() {
 	local pid
@@ -182,15 +174,14 @@ has_new_leader() {
 	[ "$pid" != 0 ] && [ "$pid" != "$old" ]
 }
 wait_until 30 has_new_leader
-now=$(received)
-wait_until 30 more_received "$now"
-took=$(($(uptime_ms) - start))
-say "db0 answers $took ms after its leader was killed"
-[ $took -le 2000 ] || fail "the network was back after $took ms only"
+wait_until 30 more_received $(($(received) + 20))
 kill $load
 wait $load || true
+took=$(awk '/bytes from/ { if (last && $1 - last > gap) gap = $1 - last; last = $1 } END { printf "%d", gap * 1000 }' /run/load)
+say "the longest time without an answer was $took ms"
+[ "$took" -le 2000 ] || fail "the network was away for $took ms"
 ok 'db0 to db1 with another leader' ping_from db0 "$a1"
-is 'devices' "$(prop db0 Devices)" 'net0 net started '
+is 'devices' "$(prop db0 Devices)" $'net0 net started \nvsock vsock started '
 
 say '-- the end'
 ok 'db0 is stopped' popcornctl stop db0
