@@ -24,7 +24,8 @@ device() {
 	popcornctl show bad --json=short -p Devices | jq -r ".Devices[] | select(.[0] == \"$1\") | .[2] + \" \" + .[3]"
 }
 device_is() {
-	[[ $(device "$1") == "$2" ]]
+	# shellcheck disable=SC2053 # a pattern is wanted
+	[[ $(device "$1") == $2 ]]
 }
 boot_bad() {
 	ok 'boot bad' popcornctl boot bad --cpus 1 --memory 256M --root initramfs --network primary,kernels \
@@ -76,6 +77,7 @@ on good 'mkdir /o; mount -t virtiofs other /o'
 is 'the share of the other' "$(on good 'sha256sum </o/file')" "$sum"
 busybox ping -i 0.2 "$(prop good Address)" >/run/ping 2>&1 &
 ping=$!
+# shellcheck disable=SC2016 # expanded in the kernel
 on good '(n=0; while sync; echo 3 >/proc/sys/vm/drop_caches; s=$(sha256sum </o/file) && [ "${s%% *}" = '"${sum%% *}"' ]; do n=$((n + 1)); echo $n >/o/count; sleep 0.2; done; echo broken >/o/broken) >/dev/null 2>&1 &'
 
 say '-- requests'

@@ -195,7 +195,7 @@ gone() {
 wait_until 10 gone
 is 'interfaces, rules and forwarding are as before' \
 	"$(interfaces; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward)" "$before"
-[ ! -e /run/popcorn/hosts ] && [ ! -e /run/popcorn/network ] || fail 'files of the network are left'
+is 'files of the network' "$(find /run/popcorn -name hosts -o -name network)" ''
 ok 'all are forgotten' popcornctl release db0 db1 alone
 systemctl reset-failed
 whole_check
