@@ -122,8 +122,15 @@ for how in storm address-primary address-top loop next indirect-long avail-entry
 done
 hurt fs0 ring '*'
 hurt fs0 table '*'
+# Servers that died too often are not started again until the minute is over: then a reset is enough.
+share_works() {
+	on bad "cd /sys/bus/virtio/drivers/virtiofs; umount -l /d; echo ${bus[fs0]} >unbind; echo ${bus[fs0]} >bind
+		mount -t virtiofs data /d; cat /d/file" | grep -qx data
+}
+on bad 'mkdir -p /d'
 give_back fs0
-is 'its share works' "$(on bad 'mkdir -p /d; for i in 1 2 3 4 5; do mount -t virtiofs data /d && break; sleep 1; done; cat /d/file')" data
+wait_until 120 share_works
+say 'ok: its share works'
 
 say '-- nobody else has noticed'
 kill -INT $ping
