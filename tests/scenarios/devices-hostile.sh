@@ -77,8 +77,9 @@ on good 'mkdir /o; mount -t virtiofs other /o'
 is 'the share of the other' "$(on good 'sha256sum </o/file')" "$sum"
 busybox ping -i 0.2 "$(prop good Address)" >/run/ping 2>&1 &
 ping=$!
+# In the shell on its console: what exec starts ends with it.
 # shellcheck disable=SC2016 # expanded in the kernel
-on good '(n=0; while sync; echo 3 >/proc/sys/vm/drop_caches; s=$(sha256sum </o/file) && [ "${s%% *}" = '"${sum%% *}"' ]; do n=$((n + 1)); echo $n >/o/count; sleep 0.2; done; echo broken >/o/broken) >/dev/null 2>&1 &'
+ask good '(n=0; while sync; echo 3 >/proc/sys/vm/drop_caches; s=$(sha256sum </o/file) && [ "${s%% *}" = '"${sum%% *}"' ]; do n=$((n + 1)); echo $n >/o/count; sleep 0.2; done; echo broken >/o/broken) >/dev/null 2>&1 & echo' >/dev/null
 
 say '-- requests'
 take net0

@@ -48,10 +48,6 @@ of() {
 	shift
 	awk -v names=" $* " 'index(names, " " $1 " ") { n += $2 } END { print n + 0 }' "$file"
 }
-on() {
-	popcornctl exec c -- busybox sh -c "$1"
-}
-
 cycle() {
 	local address load
 
@@ -60,10 +56,10 @@ cycle() {
 	busybox ping -i 0.01 "$address" >/run/ping 2>&1 &
 	load=$!
 	# A stream out of it, one into it, and files.
-	on "mkdir -p /d; mount -t virtiofs data /d
-		(while :; do nc 10.77.0.1 5001 </dev/zero; sleep 1; done) >/dev/null 2>&1 &
-		(while :; do nc 10.77.0.1 5002 >/dev/null; sleep 1; done) >/dev/null 2>&1 &
-		(while :; do cat /d/file >/dev/null || sleep 1; done) >/dev/null 2>&1 &"
+	ask c 'mkdir -p /d; mount -t virtiofs data /d; echo' >/dev/null
+	ask c '(while :; do nc 10.77.0.1 5001 </dev/zero; sleep 1; done) >/dev/null 2>&1 & echo' >/dev/null
+	ask c '(while :; do nc 10.77.0.1 5002 >/dev/null; sleep 1; done) >/dev/null 2>&1 & echo' >/dev/null
+	ask c '(while :; do cat /d/file >/dev/null || sleep 1; done) >/dev/null 2>&1 & echo' >/dev/null
 	wait_until 30 grep -q 'bytes from' /run/ping
 	wait_until 30 streams 2
 	# In turns: as it should end, and as it should not.

@@ -157,7 +157,7 @@ say '-- a leader is killed under load'
 # When each answer came.
 busybox ping -i 0.05 "$a0" > >(while read -r line; do echo "$EPOCHREALTIME $line"; done >/run/load) &
 load=$!
-in_kernel db0 "(while :; do wget -q -O /dev/null http://$a1/large || sleep 1; done) >/dev/null 2>&1 & echo"
+ask db0 "(while :; do wget -q -O /dev/null http://$a1/large || sleep 1; done) >/dev/null 2>&1 & echo" >/dev/null
 received() {
 	grep -c 'bytes from' /run/load || true
 }
