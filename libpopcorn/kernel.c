@@ -24,6 +24,10 @@ struct popcorn_kernel {
 		uint64_t usec;
 	} * steps;
 	size_t n_steps;
+	struct device {
+		char *name, *type, *state, *text;
+	} * devices;
+	size_t n_devices;
 	struct change {
 		uint64_t usec;
 		char *state, *reason, *text;
@@ -122,6 +126,30 @@ static int read_steps(sd_bus_message *m, void *field)
 	return r < 0 ? r : sd_bus_message_exit_container(m);
 }
 
+static int read_devices(sd_bus_message *m, void *field)
+{
+	struct popcorn_kernel *kernel = field;
+	const char *name, *type, *state, *text;
+	int r;
+
+	r = sd_bus_message_enter_container(m, 'a', "(ssss)");
+	if (r < 0)
+		return r;
+	while ((r = sd_bus_message_read(m, "(ssss)", &name, &type, &state, &text)) > 0) {
+		struct device *device = grow(kernel->devices, kernel->n_devices, sizeof(*device));
+
+		if (!device)
+			return -ENOMEM;
+		kernel->devices = device;
+		device += kernel->n_devices++;
+		*device = (struct device){};
+		if (string_set(&device->name, name) < 0 || string_set(&device->type, type) < 0 ||
+		    string_set(&device->state, state) < 0 || string_set(&device->text, text) < 0)
+			return -ENOMEM;
+	}
+	return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
 static int read_history(sd_bus_message *m, void *field)
 {
 	struct popcorn_kernel *kernel = field;
@@ -172,6 +200,7 @@ static const struct property {
 	{ "Restart", "s", read_string, FIELD(restart) },
 	{ "Network", "s", read_string, FIELD(network) },
 	{ "Address", "s", read_string, FIELD(address) },
+	{ "Devices", "a(ssss)", read_devices, 0 },
 	{ "Unit", "s", read_string, FIELD(unit) },
 	{ "Policy", "s", read_string, FIELD(policy) },
 	{ "Messages", "s", read_string, FIELD(messages) },
@@ -231,6 +260,12 @@ struct popcorn_kernel *popcorn_kernel_free(struct popcorn_kernel *kernel)
 		return NULL;
 	for (size_t i = 0; i < kernel->n_steps; i++)
 		free(kernel->steps[i].name);
+	for (size_t i = 0; i < kernel->n_devices; i++) {
+		free(kernel->devices[i].name);
+		free(kernel->devices[i].type);
+		free(kernel->devices[i].state);
+		free(kernel->devices[i].text);
+	}
 	for (size_t i = 0; i < kernel->n_history; i++) {
 		free(kernel->history[i].state);
 		free(kernel->history[i].reason);
@@ -257,6 +292,7 @@ struct popcorn_kernel *popcorn_kernel_free(struct popcorn_kernel *kernel)
 	free(kernel->cpus);
 	free(kernel->ranges);
 	free(kernel->steps);
+	free(kernel->devices);
 	free(kernel->history);
 	free(kernel);
 	return NULL;
@@ -516,6 +552,19 @@ const char *popcorn_kernel_get_network(const struct popcorn_kernel *kernel)
 const char *popcorn_kernel_get_address(const struct popcorn_kernel *kernel)
 {
 	return string_or_empty(kernel->address);
+}
+
+int popcorn_kernel_get_device(const struct popcorn_kernel *kernel, size_t index,
+			      const char **ret_name, const char **ret_type, const char **ret_state,
+			      const char **ret_text)
+{
+	if (index >= kernel->n_devices)
+		return 0;
+	*ret_name = kernel->devices[index].name;
+	*ret_type = kernel->devices[index].type;
+	*ret_state = kernel->devices[index].state;
+	*ret_text = kernel->devices[index].text;
+	return 1;
 }
 
 const char *popcorn_kernel_get_policy(const struct popcorn_kernel *kernel)

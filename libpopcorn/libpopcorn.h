@@ -153,6 +153,11 @@ _popcorn_public_ const char *popcorn_kernel_get_restart(const struct popcorn_ker
 _popcorn_public_ const char *popcorn_kernel_get_network(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_address - its address in the network between kernels, or "". */
 _popcorn_public_ const char *popcorn_kernel_get_address(const struct popcorn_kernel *kernel);
+/** popcorn_kernel_get_device - 1: device @index, of the type "net", "fs", "vsock" or "other", and whether it is "stopped" (no
+ *  driver has started it), "started", or "failed" and why (else ""); 0: there are not so many. */
+_popcorn_public_ int popcorn_kernel_get_device(const struct popcorn_kernel *kernel, size_t index,
+					       const char **ret_name, const char **ret_type,
+					       const char **ret_state, const char **ret_text);
 /** popcorn_kernel_get_unit - its systemd unit. */
 _popcorn_public_ const char *popcorn_kernel_get_unit(const struct popcorn_kernel *kernel);
 /** popcorn_kernel_get_policy - the policy that started it, or "". */

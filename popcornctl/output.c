@@ -273,7 +273,8 @@ struct json *kernel_json(const struct popcorn_kernel *kernel)
 {
 	struct json *json = json_new_object(), *cpus = json_new_array(), *ranges = json_new_array();
 	struct json *steps = json_new_array(), *history = json_new_array();
-	const char *step, *state, *reason, *text;
+	struct json *devices = json_new_array();
+	const char *step, *state, *reason, *text, *name, *type;
 	uint64_t start, length, usec;
 	const uint32_t *cpu;
 	uint32_t node;
@@ -297,6 +298,16 @@ struct json *kernel_json(const struct popcorn_kernel *kernel)
 		json_set(object, "step", json_new_string(step));
 		json_set(object, "usec", json_new_u64(usec));
 		json_append(steps, object);
+	}
+	for (size_t i = 0; popcorn_kernel_get_device(kernel, i, &name, &type, &state, &text) > 0;
+	     i++) {
+		struct json *device = json_new_object();
+
+		json_set(device, "name", json_new_string(name));
+		json_set(device, "type", json_new_string(type));
+		json_set(device, "state", json_new_string(state));
+		json_set(device, "text", json_new_string(text));
+		json_append(devices, device);
 	}
 	for (size_t i = 0; popcorn_kernel_get_history(kernel, i, &usec, &state, &reason, &text) > 0;
 	     i++) {
@@ -327,6 +338,7 @@ struct json *kernel_json(const struct popcorn_kernel *kernel)
 	json_set(json, "restart", json_new_string(popcorn_kernel_get_restart(kernel)));
 	json_set(json, "network", json_new_string(popcorn_kernel_get_network(kernel)));
 	json_set(json, "address", json_new_string(popcorn_kernel_get_address(kernel)));
+	json_set(json, "devices", devices);
 	json_set(json, "policy", json_new_string(popcorn_kernel_get_policy(kernel)));
 	json_set(json, "messages", json_new_string(popcorn_kernel_get_messages(kernel)));
 	json_set(json, "agent_version", json_new_string(popcorn_kernel_get_agent_version(kernel)));

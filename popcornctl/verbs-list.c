@@ -219,6 +219,27 @@ static void print_history(const struct json *kernel)
 	}
 }
 
+static void print_devices(const struct json *kernel)
+{
+	const struct json *devices = json_get(kernel, "devices");
+
+	for (size_t i = 0; i < devices->n; i++) {
+		const struct json *device = devices->items[i];
+		const char *name = json_get_string(device, "name");
+		const char *text = json_get_string(device, "text");
+
+		printf("%12s%s ", i == 0 ? "Devices" : "", i == 0 ? ":" : " ");
+		print_safe(name, strlen(name), stdout);
+		printf(" (%s) %s", json_get_string(device, "type"),
+		       json_get_string(device, "state"));
+		if (*text) {
+			fputs(": ", stdout);
+			print_safe(text, strlen(text), stdout);
+		}
+		putchar('\n');
+	}
+}
+
 static void print_status(const struct json *kernel, const struct tail *console)
 {
 	const struct json *history = json_get(kernel, "history");
@@ -265,6 +286,7 @@ static void print_status(const struct json *kernel, const struct tail *console)
 	print_field("Network", json_get_string(kernel, "network"));
 	if (*json_get_string(kernel, "address"))
 		print_field("Address", json_get_string(kernel, "address"));
+	print_devices(kernel);
 	print_field("Boot", steps);
 	print_history(kernel);
 	if (console->n) {

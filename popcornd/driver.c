@@ -2,6 +2,7 @@
 /* The operations of driver.h as ioctls on /dev/popcorn and on the descriptors of kernels. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/virtio_ids.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -361,6 +362,32 @@ const char *state_to_string(enum popcorn_state state)
 		return name;
 		POPCORN_STATES(X)
 #undef X
+	}
+	return "unknown";
+}
+
+const char *device_type_to_string(uint32_t virtio_id)
+{
+	switch (virtio_id) {
+	case VIRTIO_ID_NET:
+		return "net";
+	case VIRTIO_ID_FS:
+		return "fs";
+	case VIRTIO_ID_VSOCK:
+		return "vsock";
+	}
+	return "other";
+}
+
+const char *device_state_to_string(uint32_t state)
+{
+	switch (state) {
+	case POPCORN_DEVICE_STOPPED:
+		return "stopped";
+	case POPCORN_DEVICE_STARTED:
+		return "started";
+	case POPCORN_DEVICE_FAILED:
+		return "failed";
 	}
 	return "unknown";
 }

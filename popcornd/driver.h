@@ -58,5 +58,7 @@ void driver_status_done(struct popcorn_status *status);
 
 const char *state_to_string(enum popcorn_state state);	  /* "running" */
 int state_from_string(const char *s);			  /* -EINVAL */
+const char *device_type_to_string(uint32_t virtio_id);	  /* "net", "fs", "vsock", "other" */
+const char *device_state_to_string(uint32_t state);	  /* "started" */
 const char *reason_to_string(enum popcorn_reason reason); /* "panic" */
 const char *reason_to_text(enum popcorn_reason reason);	  /* "the kernel panicked" */

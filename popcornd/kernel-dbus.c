@@ -154,6 +154,33 @@ GETTER(get_address)
 	return sd_bus_message_append(reply, "s", address);
 }
 
+GETTER(get_devices)
+{
+	struct kernel *kernel = userdata;
+	struct driver *driver = kernel->manager->driver;
+	struct popcorn_device_info info;
+	int r;
+
+	r = sd_bus_message_open_container(reply, 'a', "(ssss)");
+	for (uint32_t slot = 0; slot < POPCORN_DEVICES_MAX && kernel->fd >= 0 && r >= 0; slot++) {
+		/* One that went away meanwhile is not there either. */
+		if (driver->ops->device_info(driver, kernel->fd, slot, &info) < 0)
+			continue;
+		r = sd_bus_message_open_container(reply, 'r', "ssss");
+		if (r >= 0)
+			r = bus_append_text(reply, info.name);
+		if (r >= 0)
+			r = sd_bus_message_append(reply, "ss", device_type_to_string(info.device),
+						  device_state_to_string(info.state));
+		/* Some of it may be what a server has said. */
+		if (r >= 0)
+			r = bus_append_text(reply, info.text);
+		if (r >= 0)
+			r = sd_bus_message_close_container(reply);
+	}
+	return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
 GETTER(get_unit)
 {
 	return sd_bus_message_append(reply, "s", ((struct kernel *)userdata)->unit);
@@ -257,6 +284,7 @@ static const sd_bus_vtable kernel_vtable[] = {
 	SD_BUS_PROPERTY("Restart", "s", get_restart, 0, CHANGES),
 	SD_BUS_PROPERTY("Network", "s", get_network, 0, CHANGES),
 	SD_BUS_PROPERTY("Address", "s", get_address, 0, CHANGES),
+	SD_BUS_PROPERTY("Devices", "a(ssss)", get_devices, 0, 0),
 	SD_BUS_PROPERTY("Unit", "s", get_unit, 0, CONST),
 	SD_BUS_PROPERTY("Policy", "s", get_policy, 0, CHANGES),
 	SD_BUS_PROPERTY("Messages", "s", get_messages, 0, CHANGES),

@@ -952,16 +952,17 @@ int popcorn_device_info(struct popcorn_call *call, void *arg)
 	struct popcorn_kernel *kernel = call->kernel;
 	struct popcorn_device_info *info = arg;
 	struct popcorn_device *device;
-	int err;
+	int err = 0;
 
 	if (info->reserved)
 		return -EINVAL;
-	err = popcorn_lock(kernel);
-	if (err)
-		return err;
-	mutex_lock(&kernel->devices_lock);
+	/* Not kernel->lock: it may be held for as long as a kernel takes to end, and whoever asks shall not wait. */
+	if (mutex_lock_interruptible(&kernel->devices_lock))
+		return -EINTR;
 	device = device_find(kernel, info->slot);
-	if (device) {
+	if (READ_ONCE(kernel->released)) {
+		err = -ENODEV;
+	} else if (device) {
 		info->device = device->id;
 		info->state = device->failed ? POPCORN_DEVICE_FAILED : device->state;
 		info->served = device->served;
@@ -973,6 +974,5 @@ int popcorn_device_info(struct popcorn_call *call, void *arg)
 		err = -ENOENT;
 	}
 	mutex_unlock(&kernel->devices_lock);
-	mutex_unlock(&kernel->lock);
 	return err;
 }

@@ -743,6 +743,7 @@ int main(int argc, char *argv[])
 		fail("nothing to start: no " INIT ", and no " SHELL);
 	mount_terminals();
 	install_busybox();
+	root_name(&config);
 	raise_loopback();
 	say_ready(guest);
 	run_shell(guest, &messages, info.name);

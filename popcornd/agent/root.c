@@ -359,6 +359,18 @@ static void leave_the_primary(int root, const char *interface)
 	write_unmanaged(root, interface);
 }
 
+void root_name(const struct agent_config *config)
+{
+	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (root < 0) {
+		warn("open the root: %m");
+		return;
+	}
+	write_identity(root, config);
+	write_resolv_conf(root, config);
+}
+
 void root_mount(const struct agent_config *config, const char *interface)
 {
 	_cleanup_close_ int root = -1;

@@ -32,8 +32,10 @@ run popcornctl list --json
 ok 'list --json: valid' jq -e . "$work/out"
 is 'list --json: names' "$(jq -r '.[].name' "$work/out" | paste -sd' ')" 'db0 web.1 old'
 is 'list --json: keys' "$(jq -c '.[0] | keys_unsorted' "$work/out")" \
-	'["name","id","state","reason","reason_text","cpus","memory","memory_ranges","image","initrd","root","command_line","version","uptime_usec","boot_time","restart","network","address","policy","messages","agent_version","unit","job","boot_steps","history"]'
+	'["name","id","state","reason","reason_text","cpus","memory","memory_ranges","image","initrd","root","command_line","version","uptime_usec","boot_time","restart","network","address","devices","policy","messages","agent_version","unit","job","boot_steps","history"]'
 is 'list --json: CPUs are numbers' "$(jq -c '.[0].cpus' "$work/out")" '[2,3]'
+is 'list --json: devices' "$(jq -c '.[0].devices[1], .[2].devices' "$work/out")" \
+	$'{"name":"fs0","type":"fs","state":"failed","text":"queue 1: bad size"}\n[]'
 is 'list --json: sizes are bytes' "$(jq -c '.[1].memory' "$work/out")" 1610612736
 ok 'list --json=pretty: the same' diff <(jq -S 'map(del(.uptime_usec))' "$work/out") \
 	<(popcornctl --json=pretty list | jq -S 'map(del(.uptime_usec))')
@@ -47,6 +49,8 @@ like 'status: head' "$out" '^● db0: running \(checked-in\) since .* ago'
 like 'status: CPUs' "$out" '        CPUs: 2-3'
 like 'status: memory' "$out" '      Memory: 512M at 0x100000000 \(node 0\)'
 like 'status: steps of the boot' "$out" 'reserve 100 ms, load 200 ms, .*agent 500 ms; together 1\.5 s'
+like 'status: devices' "$out" '     Devices: net0 \(net\) started
+              fs0 \(fs\) failed: queue 1: bad size'
 like 'status: history' "$out" 'History: [-0-9]+ [:0-9]+  reserved \(requested\)'
 like 'status: console' "$out" 'Linux version 6.1.0-56-amd64'
 is 'status: the console can not write escape sequences' "$(tr -d '\n' <<<"$out" | tr -dc '\000-\037')" ''

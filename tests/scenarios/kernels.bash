@@ -53,7 +53,7 @@ type_in() {
 
 # listed: all that is known of every kernel, but for what grows by itself.
 listed() {
-	popcornctl list --json=short | jq -c 'map(del(.uptime_usec))'
+	popcornctl list --json=short | jq -c 'map(del(.uptime_usec, .devices[].state, .devices[].text))'
 }
 
 # refused ERROR COMMAND…: the command fails with the error's D-Bus name, and nothing has changed.

@@ -542,6 +542,10 @@ static int do_device_info(struct driver *driver, int fd, uint32_t slot,
 		.served = kernel->served[slot],
 	};
 	strcpy(ret->name, kernel->devices[slot].name);
+	if (kernel->device_failed[slot]) {
+		ret->state = POPCORN_DEVICE_FAILED;
+		strcpy(ret->text, kernel->device_failed[slot]);
+	}
 	DONE(fake, 0);
 }
 

@@ -1130,6 +1130,12 @@ static int get_kernel(sd_bus *b, const char *path, const char *interface, const 
 						  (uint64_t)(i + 1) * 100000);
 		return r < 0 ? r : sd_bus_message_close_container(reply);
 	}
+	if (strcmp(property, "Devices") == 0)
+		return strcmp(kernel->state, "running")
+			       ? sd_bus_message_append(reply, "a(ssss)", 0)
+			       : sd_bus_message_append(reply, "a(ssss)", 2, "net0", "net",
+						       "started", "", "fs0", "fs", "failed",
+						       "queue 1: bad size");
 	r = sd_bus_message_open_container(reply, 'a', "(tsss)");
 	for (size_t i = 0; i < kernel->n_history && r >= 0; i++)
 		r = sd_bus_message_append(reply, "(tsss)", kernel->history[i].time,
@@ -1197,6 +1203,7 @@ static const sd_bus_vtable kernel_vtable[] = {
 	SD_BUS_PROPERTY("Restart", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Network", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Address", "s", get_kernel, 0, 0),
+	SD_BUS_PROPERTY("Devices", "a(ssss)", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Unit", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Policy", "s", get_kernel, 0, 0),
 	SD_BUS_PROPERTY("Messages", "s", get_kernel, 0, 0),

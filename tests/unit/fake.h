@@ -54,6 +54,7 @@ struct fake_kernel {
 	/* As they were added; a slot is free if its size is 0. */
 	struct popcorn_add_device devices[POPCORN_DEVICES_MAX];
 	bool served[POPCORN_DEVICES_MAX];
+	const char *device_failed[POPCORN_DEVICES_MAX]; /* NULL: it has not */
 	/* What it does from START on, one state at each look. */
 	enum popcorn_state script[FAKE_STATES_MAX];
 	unsigned n_script;

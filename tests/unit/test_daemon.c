@@ -435,6 +435,31 @@ START_TEST(test_power_off)
 }
 END_TEST
 
+/* The kernel's property Devices, as "NAME TYPE STATE[: TEXT]". */
+static void has_devices(const char *name, const char *expected)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	const char *device, *type, *state, *text;
+	_cleanup_free_ char *got = NULL;
+	char path[128];
+	size_t size;
+	FILE *f = open_memstream(&got, &size);
+	const char *separator = "";
+
+	snprintf(path, sizeof(path), BUS_PATH "/kernel/%s", name);
+	ck_assert_int_ge(sd_bus_get_property(bus, BUS_NAME, path, KERNEL, "Devices", NULL, &reply,
+					     "a(ssss)"),
+			 0);
+	ck_assert_int_ge(sd_bus_message_enter_container(reply, 'a', "(ssss)"), 0);
+	while (sd_bus_message_read(reply, "(ssss)", &device, &type, &state, &text) > 0) {
+		fprintf(f, "%s%s %s %s%s%s", separator, device, type, state, *text ? ": " : "",
+			text);
+		separator = ", ";
+	}
+	fclose(f);
+	ck_assert_str_eq(got, expected);
+}
+
 /* What OpenDevices gives, as "SLOT TYPE NAME CID DESCRIPTORS", or the error's name. */
 static void opens(const char *name, const char *expected)
 {
@@ -499,6 +524,8 @@ START_TEST(test_devices)
 		  1, "Network", "s", "none"),
 	     "done", "");
 	opens("db0", "0 fs fs0 0 1, 1 fs fs1 0 1, 2 vsock vsock 1000001 2");
+	fake_kernel(fake, "db0")->device_failed[1] = "queue 1: bad size";
+	has_devices("db0", "fs0 fs stopped, fs1 fs failed: queue 1: bad size, vsock vsock stopped");
 	open_server_refused("db0", "vsock", ERROR("InvalidArgument"));
 	open_server_refused("db0", "fs2", ERROR("InvalidArgument"));
 	/* There is no systemd in this house. */

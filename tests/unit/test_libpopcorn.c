@@ -130,7 +130,7 @@ END_TEST
 
 START_TEST(test_get)
 {
-	const char *step, *state, *reason, *text;
+	const char *step, *state, *reason, *text, *device, *type;
 	struct popcorn_kernel *kernel;
 	uint64_t start, length, usec;
 	uint32_t node;
@@ -151,6 +151,12 @@ START_TEST(test_get)
 	ck_assert_uint_gt(popcorn_kernel_get_boot_time(kernel), 0);
 	ck_assert_str_eq(popcorn_kernel_get_restart(kernel), "no");
 	ck_assert_str_eq(popcorn_kernel_get_unit(kernel), "popcorn@web.1.service");
+	ck_assert_int_eq(popcorn_kernel_get_device(kernel, 1, &device, &type, &state, &text), 1);
+	ck_assert_str_eq(device, "fs0");
+	ck_assert_str_eq(type, "fs");
+	ck_assert_str_eq(state, "failed");
+	ck_assert_str_eq(text, "queue 1: bad size");
+	ck_assert_int_eq(popcorn_kernel_get_device(kernel, 2, &device, &type, &state, &text), 0);
 	ck_assert_uint_eq(popcorn_kernel_get_job(kernel), 0);
 	ck_assert_int_eq(popcorn_kernel_get_boot_step(kernel, 4, &step, &usec), 1);
 	ck_assert_str_eq(step, "agent");
