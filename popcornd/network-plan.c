@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "agent/agent-config.h"
 #include "network-plan.h"
 #include "util.h"
 
@@ -535,6 +536,7 @@ int network_agent_lines(const struct network_config *config, const struct networ
 		fprintf(f, "host %s primary\n", ADDRESS_TEXT(config->address));
 		hosts++;
 	}
+	/* More than the agent takes would end the boot: the names are left out. */
 	for (size_t i = 0; resolved & NETWORK_KERNELS && i < n && hosts < AGENT_HOSTS_MAX; i++)
 		if (ports[i].id != id && ports[i].peers & NETWORK_KERNELS) {
 			fprintf(f, "host %s %s\n",

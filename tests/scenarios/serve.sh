@@ -79,7 +79,8 @@ server {
 	access_log off;
 }
 NGINX
-mkdir -p -m 700 /root/.ssh
+mkdir -p /root/.ssh
+chmod 700 /root/.ssh
 ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
 cp /root/.ssh/id_ed25519.pub /root/.ssh/authorized_keys
 for name in web client store; do
@@ -119,7 +120,7 @@ Architecture: all
 Maintainer: Popcorn <root@localhost>
 Description: says hello
 CONTROL
-printf '#!/bin/sh\necho "hello from $(hostname)"\n' >/srv/repository/package/usr/bin/hello-popcorn
+printf '#!/bin/sh\necho hello from\nhostname\n' >/srv/repository/package/usr/bin/hello-popcorn
 chmod 755 /srv/repository/package/usr/bin/hello-popcorn
 dpkg-deb --root-owner-group -b /srv/repository/package /srv/repository/hello-popcorn.deb >/dev/null
 {
@@ -144,7 +145,8 @@ ok 'a repository on the primary' nginx -c /run/repository.conf
 in_kernel client 'rm -rf /etc/apt/sources.list.d/*; echo "deb [trusted=yes] http://primary:8080/ ./" >/etc/apt/sources.list'
 ok 'apt-get update' popcornctl exec client -- apt-get update
 ok 'apt-get install' popcornctl exec client -- env DEBIAN_FRONTEND=noninteractive apt-get install -y hello-popcorn
-is 'the program' "$(popcornctl exec client -- hello-popcorn)" 'hello from client'
+is 'the program' "$(popcornctl exec client -- hello-popcorn)" $'hello from\nclient'
+# shellcheck disable=SC2016 # dpkg's
 is 'it is installed' "$(popcornctl exec client -- dpkg-query -W -f '${Status}' hello-popcorn)" 'install ok installed'
 fails_with '' hello-popcorn
 fails_with '' dpkg-query -W hello-popcorn
