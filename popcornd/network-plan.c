@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "agent/agent-config.h"
 #include "network-plan.h"
 #include "util.h"
 
@@ -514,10 +515,11 @@ int network_hosts(const struct network_config *config, const struct network_port
 	return finish(f, &text, ret);
 }
 
-int network_agent_lines(const struct network_config *config, uint32_t id, unsigned peers,
-			char **ret)
+int network_agent_lines(const struct network_config *config, const struct network_port *ports,
+			size_t n, uint32_t id, unsigned peers, char **ret)
 {
 	unsigned resolved = network_resolve(config, peers);
+	size_t hosts = 0;
 	uint32_t gateway = 0;
 	char *text = NULL;
 	size_t size;
@@ -532,6 +534,15 @@ int network_agent_lines(const struct network_config *config, uint32_t id, unsign
 			ADDRESS_TEXT(network_id_to_address(config, id)), config->prefix,
 			gateway ? ADDRESS_TEXT(gateway) : "-", config->mtu);
 		fprintf(f, "host %s primary\n", ADDRESS_TEXT(config->address));
+		hosts++;
 	}
+	/* More than the agent takes would end the boot: the names are left out. */
+	for (size_t i = 0; resolved & NETWORK_KERNELS && i < n && hosts < AGENT_HOSTS_MAX; i++)
+		if (ports[i].id != id && ports[i].peers & NETWORK_KERNELS) {
+			fprintf(f, "host %s %s\n",
+				ADDRESS_TEXT(network_id_to_address(config, ports[i].id)),
+				ports[i].name);
+			hosts++;
+		}
 	return finish(f, &text, ret);
 }

@@ -96,6 +96,9 @@ int network_rules(const struct network_config *config, const struct network_port
 /* /run/popcorn/hosts */
 int network_hosts(const struct network_config *config, const struct network_port *ports, size_t n,
 		  char **ret);
-/* For the agent of kernel @id, as docs/guest.md says; "" if it has no network. @peers as asked for. */
-int network_agent_lines(const struct network_config *config, uint32_t id, unsigned peers,
-			char **ret);
+/*
+ * For the agent of kernel @id, as docs/guest.md says; "" if it has no network. @peers as asked for. @ports: the kernels
+ * of which it is told the names.
+ */
+int network_agent_lines(const struct network_config *config, const struct network_port *ports,
+			size_t n, uint32_t id, unsigned peers, char **ret);

@@ -670,7 +670,8 @@ int network_get_agent_lines(struct network *network, uint32_t id, unsigned peers
 	LOCK(network);
 	if (use_wanted(network) < 0)
 		return -ENOMEM;
-	return network_agent_lines(&network->active, id, peers, ret);
+	return network_agent_lines(&network->active, network->ports, network->n_ports, id, peers,
+				   ret);
 }
 
 int network_reload(struct network *network, const struct network_config *config)

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/agent-config.h"
 #include "network.h"
 #include "util.h"
 
@@ -839,7 +840,7 @@ static void lines_are(unsigned peers, const char *expected)
 {
 	_cleanup_free_ char *text = NULL;
 
-	ck_assert_int_eq(network_agent_lines(&config, 3, peers, &text), 0);
+	ck_assert_int_eq(network_agent_lines(&config, NULL, 0, 3, peers, &text), 0);
 	ck_assert_str_eq(text, expected);
 }
 
@@ -858,6 +859,35 @@ START_TEST(test_agent_lines)
 	config.gateway = 0x0a4d03fe;
 	lines_are(NETWORK_OUTSIDE, "network 02:70:63:00:00:03 10.77.0.4/22 10.77.3.254 9000\n"
 				   "host 10.77.0.1 primary\n");
+}
+END_TEST
+
+/* The names of those that it may speak with, and not more than it takes. */
+START_TEST(test_agent_names)
+{
+	struct network_port ports[AGENT_HOSTS_MAX + 10] = {
+		{ .name = "db0", .id = 1, .peers = NETWORK_PRIMARY | NETWORK_KERNELS },
+		{ .name = "alone", .id = 2, .peers = NETWORK_PRIMARY },
+		{ .name = "self", .id = 3, .peers = NETWORK_KERNELS },
+	};
+	_cleanup_free_ char *text = NULL, *none = NULL, *many = NULL;
+	size_t lines = 0;
+
+	ck_assert_int_eq(network_agent_lines(&config, ports, 3, 3, NETWORK_DEFAULT, &text), 0);
+	ck_assert_str_eq(text, "network 02:70:63:00:00:03 10.77.0.4/22 - 1500\n"
+			       "host 10.77.0.1 primary\nhost 10.77.0.2 db0\n");
+	ck_assert_int_eq(network_agent_lines(&config, ports, 3, 3, NETWORK_PRIMARY, &none), 0);
+	ck_assert_ptr_null(strstr(none, "db0"));
+	for (uint32_t i = 3; i < AGENT_HOSTS_MAX + 10; i++) {
+		ports[i] = (struct network_port){ .id = i + 1, .peers = NETWORK_KERNELS };
+		snprintf(ports[i].name, sizeof(ports[i].name), "k%u", i);
+	}
+	ck_assert_int_eq(network_agent_lines(&config, ports, AGENT_HOSTS_MAX + 10, 3,
+					     NETWORK_DEFAULT, &many),
+			 0);
+	for (const char *p = many; (p = strstr(p, "host ")); p++)
+		lines++;
+	ck_assert_uint_eq(lines, AGENT_HOSTS_MAX);
 }
 END_TEST
 
@@ -944,6 +974,7 @@ int main(void)
 	tcase_add_test(texts, test_faults);
 	tcase_add_test(texts, test_peers);
 	tcase_add_test(texts, test_agent_lines);
+	tcase_add_test(texts, test_agent_names);
 	tcase_add_test(texts, test_rules);
 	suite_add_tcase(suite, texts);
 	runner = srunner_create(suite);
