@@ -22,17 +22,17 @@ struct config {
 	char *default_image;	     /* default.image; "/boot/vmlinuz-<running release>" */
 	char *default_cmdline;	     /* default.cmdline; "" */
 	uint64_t default_memory;     /* default.memory, bytes */
-	char *default_root;	     /* default.root; primary, or initramfs if there is no virtiofsd */
-	uint64_t boot_timeout_usec;  /* boot.timeout, given in seconds */
-	uint64_t stop_timeout_usec;  /* stop.timeout, given in seconds */
-	unsigned heartbeat_ms;	     /* heartbeat, given in seconds */
-	char *busybox;		     /* shell of a kernel without initrd; static */
-	char *agent;		     /* popcorn-agent */
-	char *modules;		     /* "/lib/modules": VERSION/updates/… below it */
-	char *cache;		     /* what is unpacked once: "/var/cache/popcorn" */
-	char *virtiofsd;	     /* serves shares */
-	bool fast_boot;		     /* fast_boot: kernels are entered without their decompressor */
-	bool drop_caches;	     /* memory.drop_caches: before memory is tried a second time */
+	char *default_root; /* default.root; primary, or initramfs if there is no virtiofsd */
+	uint64_t boot_timeout_usec; /* boot.timeout, given in seconds */
+	uint64_t stop_timeout_usec; /* stop.timeout, given in seconds */
+	unsigned heartbeat_ms;	    /* heartbeat, given in seconds */
+	char *busybox;		    /* shell of a kernel without initrd; static */
+	char *agent;		    /* popcorn-agent */
+	char *modules;		    /* "/lib/modules": VERSION/updates/… below it */
+	char *cache;		    /* what is unpacked once: "/var/cache/popcorn" */
+	char *virtiofsd;	    /* serves shares */
+	bool fast_boot;		    /* fast_boot: kernels are entered without their decompressor */
+	bool drop_caches;	    /* memory.drop_caches: before memory is tried a second time */
 	struct network_config network; /* network.* */
 };
 
