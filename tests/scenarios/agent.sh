@@ -6,7 +6,7 @@
 # said and no longer, and its kernel is ended all the same.
 #
 # machine: --cpus 3 --memory 3G
-# apic: both
+# apic: xapic
 # timeout: 400
 
 . "$(dirname "$0")/lib.sh"

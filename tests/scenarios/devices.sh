@@ -6,7 +6,7 @@
 # with it.
 #
 # machine: --cpus 4 --memory 3G
-# apic: both
+# apic: xapic
 # timeout: 900
 
 . "$(dirname "$0")/lib.sh"

@@ -5,7 +5,7 @@
 # init has a root of its own, without /dev/pts.
 #
 # machine: --cpus 3 --memory 3G
-# apic: both
+# apic: xapic
 # timeout: 600
 
 . "$(dirname "$0")/lib.sh"

@@ -5,7 +5,7 @@
 # versions; a slow reader; a login; carrier and hang-ups; a kernel that ends and comes back; one that talks nonsense.
 #
 # machine: --cpus 4 --memory 3G
-# apic: both
+# apic: xapic
 # timeout: 900
 
 . "$(dirname "$0")/lib.sh"
