@@ -3,7 +3,7 @@
 
 BUILD ?= build
 
-.PHONY: all setup demo check bench install clean
+.PHONY: all setup demo check check-long bench install clean
 
 all: $(BUILD)/build.ninja
 	meson compile -C $(BUILD)
@@ -20,6 +20,9 @@ demo: all
 
 check: all
 	tests/check
+
+check-long: all
+	tests/scenarios/run --long
 
 bench: all
 	tests/bench/run

@@ -7,6 +7,7 @@
 # it works.
 #
 # machine: --cpus 3 --memory 2G
+# suite: long
 # timeout: 900
 
 . "$(dirname "$0")/lib.sh"

@@ -5,6 +5,7 @@
 # load. Nothing of it is left: no interface, rule, unit, process or mount, and the primary's memory is as it was.
 #
 # machine: --cpus 2 --memory 2G
+# suite: long
 # timeout: 900
 
 . "$(dirname "$0")/lib.sh"

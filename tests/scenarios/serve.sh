@@ -6,6 +6,7 @@
 # a busy host 1 GiB takes too long); apt installs what only that kernel then has. Nothing is left of it.
 #
 # machine: --cpus 4 --memory 4G
+# suite: long
 # timeout: 1800
 
 . "$(dirname "$0")/lib.sh"
