@@ -51,7 +51,8 @@ void write_config(const char *more)
 
 	ck_assert_int_gt(asprintf(&conf,
 				  "primary = { memory = \"256M\"; };\n"
-				  "default = { image = \"%s/boot/vmlinuz\"; memory = \"128M\"; };\n"
+				  "default = { image = \"%s/boot/vmlinuz\"; memory = \"128M\"; "
+				  "root = \"initramfs\"; };\n"
 				  "agent = \"%s/agent\"; busybox = \"%s/busybox\";\n"
 				  "modules = \"%s/lib/modules\";\n%s",
 				  fake->root, fake->root, fake->root, fake->root, more),
