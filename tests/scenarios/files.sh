@@ -83,9 +83,10 @@ is 'what is no real file system, mounted in it' "$(last 'ls /d/below | wc -l')" 
 # Folders that are moved around while they are walked: nothing but what is in the share comes of it.
 mkdir -p $data/a/b $data/c
 is 'while folders move' "$(last 'for i in $(seq 100); do mv /d/a/b /d/c/b; cat /d/c/b/../../../elsewhere/secret 2>/dev/null; mv /d/c/b /d/a/b; done; echo moved')" moved
-# Of each server there are two processes, and two shares: the one that sees what the other share has.
-for pid in $(pgrep -x virtiofsd); do
-	[ ! -e "/proc/$pid/root/file" ] || break
+# Of the share that is for reading; of its two processes the second one serves.
+pid=''
+for server in $(pgrep -x virtiofsd); do
+	[ ! -e "/proc/$server/root/file" ] || pid=$server
 done
 is 'root of a server' "$(ls /proc/"$pid"/root/)" file
 is 'rights of a server' "$(sed -n 's/^CapEff:\t//p' /proc/"$pid"/status)" 00000000880000db
