@@ -40,8 +40,12 @@ start s1 "gate $BULK 0"
 fails_with "Connection timed out" bash -c "echo flood 1 $BULK 100000 500 64 >$TEST/run"
 read -r sent error < <(flooded)
 is 'the error of who had a timeout' "$error" -$ETIMEDOUT
-# At the gate, in the queue of the handler, and in the ring.
-is 'messages that were taken' "$sent" $((1 + 256 + slots))
+# In the queue of the handler and in the ring; and at the gate, if the one there left the queue before it was full,
+# for a queue that was full is filled again when half of it is gone.
+if ((sent != 256 + slots && sent != 1 + 256 + slots)); then
+	fail "messages that were taken: $sent, expected 256 + $slots, or one more"
+fi
+say "ok: messages that were taken: $sent"
 is 'credits at that priority' "$(counter primary 1 bulk credits)" 0
 [ "$(counter s1 0 bulk stalls)" -ge 1 ] || fail 'the receiver has not counted that it is stalled'
 
