@@ -164,7 +164,8 @@ int devices_check(const struct config *config, const struct kernel_def *def,
 					 "qemu-system-common, or say in popcornd.conf where "
 					 "virtiofsd is",
 					 config->virtiofsd);
-	if (devices_has_network(config, def)) {
+	/* A network that nobody asked for is one that may not be there. */
+	if (def->network != NETWORK_DEFAULT && network_resolve(&config->network, def->network)) {
 		r = net_features(&features, error);
 		if (r < 0)
 			return r;

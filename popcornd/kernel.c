@@ -338,6 +338,8 @@ int kernel_read(struct kernel *kernel, enum popcorn_state *ret_state,
 		kernel->generation = status.generation;
 		kernel->boot_time = 0;
 		kernel->release[0] = '\0';
+		/* How often its servers were begun again: those of this life. */
+		memset(kernel->server_starts, 0, sizeof(kernel->server_starts));
 	}
 	kernel->id = status.id;
 	/* While it is being put together, what was claimed says more. */

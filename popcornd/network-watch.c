@@ -4,6 +4,9 @@
  * nftables.service begins: then our rules are made again at once.
  */
 #include <errno.h>
+#include <netinet/in.h>
+/* After that, for which the kernel's header has its own. */
+#include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <netlink/attr.h>
@@ -20,8 +23,17 @@ struct network_watch {
 	struct network *network;
 	struct nl_sock *socket;
 	sd_event_source *source;
-	bool lost;
+	/* The tables that were deleted and not made since. */
+	unsigned lost;
 };
+
+#define LOST_BRIDGE 1U
+#define LOST_INET 2U
+
+static unsigned table_of_family(uint8_t family)
+{
+	return family == NFPROTO_BRIDGE ? LOST_BRIDGE : family == NFPROTO_INET ? LOST_INET : 0;
+}
 
 static int on_message(struct nl_msg *message, void *userdata)
 {
@@ -31,11 +43,16 @@ static int on_message(struct nl_msg *message, void *userdata)
 	struct network_watch *watch = userdata;
 	struct nlmsghdr *header = nlmsg_hdr(message);
 	struct nlattr *attrs[NFTA_TABLE_MAX + 1];
+	bool deleted = header->nlmsg_type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELTABLE);
+	unsigned table;
 
-	if (header->nlmsg_type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELTABLE) &&
-	    nlmsg_parse(header, sizeof(struct nfgenmsg), attrs, NFTA_TABLE_MAX, policy) >= 0 &&
-	    attrs[NFTA_TABLE_NAME] && nla_strcmp(attrs[NFTA_TABLE_NAME], NETWORK_TABLE) == 0)
-		watch->lost = true;
+	if ((!deleted && header->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE)) ||
+	    nlmsg_parse(header, sizeof(struct nfgenmsg), attrs, NFTA_TABLE_MAX, policy) < 0 ||
+	    !attrs[NFTA_TABLE_NAME] || nla_strcmp(attrs[NFTA_TABLE_NAME], NETWORK_TABLE) != 0)
+		return NL_OK;
+	table = table_of_family(((const struct nfgenmsg *)nlmsg_data(header))->nfgen_family);
+	/* A change of our own replaces a table: it is deleted, and made again at once. */
+	watch->lost = deleted ? watch->lost | table : watch->lost & ~table;
 	return NL_OK;
 }
 
@@ -49,12 +66,11 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
 		r = nl_recvmsgs_default(watch->socket);
 		/* ENOBUFS: what was lost may have been this. */
 		if (r == -NLE_NOMEM)
-			watch->lost = true;
+			watch->lost = LOST_BRIDGE | LOST_INET;
 	} while (r >= 0 || r == -NLE_NOMEM || r == -NLE_INTR);
 	if (!watch->lost)
 		return 0;
-	/* Also after each change of our own, which replaces the tables. */
-	watch->lost = false;
+	watch->lost = 0;
 	r = network_restore_rules(watch->network, &error);
 	if (r < 0)
 		log_error(

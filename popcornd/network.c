@@ -665,11 +665,13 @@ void network_get_address(struct network *network, const char *kernel, char ret[A
 		network_address_to_text(network_id_to_address(&network->active, port->id), ret);
 }
 
-int network_get_agent_lines(struct network *network, uint32_t id, unsigned peers, char **ret)
+int network_get_agent_lines(struct network *network, uint32_t id, unsigned peers, unsigned *ret_mtu,
+			    char **ret)
 {
 	LOCK(network);
 	if (use_wanted(network) < 0)
 		return -ENOMEM;
+	*ret_mtu = network->active.mtu;
 	return network_agent_lines(&network->active, network->ports, network->n_ports, id, peers,
 				   ret);
 }

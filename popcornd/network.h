@@ -84,4 +84,5 @@ int network_restore_rules(struct network *network, struct popcorn_error *error);
 /* Its address, or "". */
 void network_get_address(struct network *network, const char *kernel, char ret[ADDRESS_TEXT_MAX]);
 /* network_agent_lines() with the configuration that is used. */
-int network_get_agent_lines(struct network *network, uint32_t id, unsigned peers, char **ret);
+int network_get_agent_lines(struct network *network, uint32_t id, unsigned peers, unsigned *ret_mtu,
+			    char **ret);

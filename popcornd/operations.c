@@ -51,6 +51,7 @@ static const char *const guest_modules[] = { "popcorn_msg", "popcorn_guest" };
 
 /* Makes devices of what is in the head; loaded last, when the drivers for them are there. */
 #define DEVICES_MODULE "popcorn_virtio"
+#define NETWORK_DRIVER "virtio_net"
 #define VSOCK_DRIVER "vmw_vsock_virtio_transport"
 
 /* Files of a boot. */
@@ -123,6 +124,7 @@ struct boot_files {
 	struct input image, agent, busybox;
 	struct modules modules;
 	bool has_terminals;	/* TERMINALS_MODULE is among them */
+	bool has_network;	/* NETWORK_DRIVER is */
 	struct input initramfs; /* made of the last three and the initrd */
 	struct stat image_stat;
 	struct bzimage kernel;
@@ -305,9 +307,10 @@ static uint64_t kernel_needs(const struct bzimage *kernel)
 
 /* popcorn's, and, if the kernel is to have devices, their drivers. */
 static int read_modules(const struct config *config, const struct kernel_def *def,
-			const char *release, struct modules *ret, bool *ret_terminals,
-			struct popcorn_error *error)
+			struct boot_files *files, struct popcorn_error *error)
 {
+	const char *release = files->kernel.release;
+	struct modules *modules = &files->modules;
 	const struct {
 		bool wanted;
 		const char *name, *what_for;
@@ -317,37 +320,42 @@ static int read_modules(const struct config *config, const struct kernel_def *de
 		{ kernel_def_keeps_root(def), "overlay", "its root", true },
 		{ def->n_shares > 0, "virtiofs", "its shares", true },
 		{ def->vsock == WISH_YES, VSOCK_DRIVER, "vsock", true },
-		{ devices_has_network(config, def), "virtio_net", "its network",
+		{ devices_has_network(config, def), NETWORK_DRIVER, "its network",
 		  def->network != NETWORK_DEFAULT },
 	};
 	bool devices = false;
 	int r = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(guest_modules) && r == 0; i++)
-		r = modules_add_ours(ret, config->modules, release, guest_modules[i], true, error);
+		r = modules_add_ours(modules, config->modules, release, guest_modules[i], true,
+				     error);
 	if (r == 0) {
-		r = modules_add_ours(ret, config->modules, release, TERMINALS_MODULE, false, error);
-		*ret_terminals = r == 0;
+		r = modules_add_ours(modules, config->modules, release, TERMINALS_MODULE, false,
+				     error);
+		files->has_terminals = r == 0;
 		if (r > 0)
 			r = 0;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(drivers) && r == 0; i++) {
 		if (!drivers[i].wanted)
 			continue;
-		r = modules_add_driver(ret, config->modules, release, drivers[i].name,
+		r = modules_add_driver(modules, config->modules, release, drivers[i].name,
 				       drivers[i].what_for, drivers[i].needed, error);
 		/* Not there, and not asked for by anybody. */
-		if (r > 0)
+		if (r > 0) {
 			r = 0;
-		else
-			devices = true;
+			continue;
+		}
+		devices = true;
+		files->has_network |= strcmp(drivers[i].name, NETWORK_DRIVER) == 0;
 	}
 	/* A kernel with nothing but a socket device that nobody asked for is not to boot longer for it. */
 	if (r == 0 && devices && def->vsock == WISH_NOT_SAID)
-		r = modules_add_driver(ret, config->modules, release, VSOCK_DRIVER, "vsock", false,
-				       error);
+		r = modules_add_driver(modules, config->modules, release, VSOCK_DRIVER, "vsock",
+				       false, error);
 	if (r >= 0 && devices)
-		r = modules_add_ours(ret, config->modules, release, DEVICES_MODULE, true, error);
+		r = modules_add_ours(modules, config->modules, release, DEVICES_MODULE, true,
+				     error);
 	return r;
 }
 
@@ -358,8 +366,7 @@ static int read_parts(const struct config *config, const struct kernel_def *def,
 	static const char hint[] = "install busybox-static, or give an initrd";
 	int r;
 
-	r = read_modules(config, def, files->kernel.release, &files->modules, &files->has_terminals,
-			 error);
+	r = read_modules(config, def, files, error);
 	if (r < 0)
 		return r;
 	r = read_input("first program of a kernel", config->agent, PROGRAM_FILE_MAX,
@@ -787,16 +794,18 @@ static int undo_boot(struct resources *resources, struct driver *driver, int fd,
 }
 
 /* What its device is to be like, and what its agent is told. @ret_lines NULL: it gets no network. */
-static int plan_network(const struct config *config, const struct kernel_def *def,
+static int plan_network(const struct kernel_def *def, const struct boot_files *files,
 			const struct operation *operation, uint32_t id, struct device_net *ret_net,
 			char **ret_lines, struct popcorn_error *error)
 {
-	if (!operation->network || !devices_has_network(config, def))
+	unsigned mtu;
+
+	if (!operation->network || !files->has_network)
 		return 0;
 	network_mac(id, ret_net->mac);
-	ret_net->mtu = (uint16_t)config->network.mtu;
-	if (network_get_agent_lines(operation->network, id, def->network, ret_lines) < 0)
+	if (network_get_agent_lines(operation->network, id, def->network, &mtu, ret_lines) < 0)
 		return no_memory(error);
+	ret_net->mtu = (uint16_t)mtu;
 	return 0;
 }
 
@@ -842,7 +851,7 @@ int boot_kernel(const struct config *config, struct resources *resources, struct
 		return r;
 
 	/* From here on there is something to undo. */
-	r = plan_network(config, def, operation, id, &net, &network_lines, &cause);
+	r = plan_network(def, files, operation, id, &net, &network_lines, &cause);
 	if (r < 0)
 		goto fail;
 	r = build_initramfs(name, def, network_lines, files, &cause);

@@ -79,6 +79,8 @@ static void start(struct popcorn_vdev *vdev)
 		WRITE_ONCE(to->used, from ? virtqueue_get_used_addr(from) : 0);
 	}
 	WRITE_ONCE(slot->accepted, vdev->virtio.features);
+	/* Of queues that are no more, after a reset: nobody calls again while a call is not taken. */
+	xchg(&slot->called, 0);
 	vdev->started = true;
 	request(vdev, POPCORN_VIRTIO_START);
 }

@@ -127,10 +127,10 @@ static void end_lines(void)
 		/* The last close is said, unless the other kernel takes nothing. */
 		flush_work(&line->send_work);
 		line_down(line, 0);
-		/* Nobody has it open, so the works only find that nothing is to be done. */
-		flush_work(&line->device_work);
 		cancel_work_sync(&line->receive_work);
 		cancel_work_sync(&line->send_work);
+		/* Last, for line_down() and the other works ask for it. */
+		flush_work(&line->device_work);
 	}
 }
 

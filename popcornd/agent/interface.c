@@ -76,7 +76,10 @@ static int is_ours(const struct nlmsghdr *header, const uint8_t mac[6], char ret
 			named = true;
 		}
 	}
-	return same && named ? link->ifi_index : 0;
+	if (same && named)
+		return link->ifi_index;
+	ret_name[0] = '\0';
+	return 0;
 }
 
 /*
