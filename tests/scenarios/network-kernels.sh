@@ -165,15 +165,9 @@ more_received() {
 	[ "$(received)" -gt "$1" ]
 }
 wait_until 30 more_received 20
-old=$(systemctl show popcorn@db0 -p MainPID --value)
+old=$(leader db0)
 kill -KILL "$old"
-has_new_leader() {
-	local pid
-
-	pid=$(systemctl show popcorn@db0 -p MainPID --value)
-	[ "$pid" != 0 ] && [ "$pid" != "$old" ]
-}
-wait_until 30 has_new_leader
+wait_until 30 has_new_leader db0 "$old"
 wait_until 30 more_received $(($(received) + 20))
 kill $load
 wait $load || true

@@ -22,10 +22,6 @@ since() {
 	printf '%d.%03d s' $((ms / 1000)) $((ms % 1000))
 }
 
-image() {
-	find /boot -name "vmlinuz-$1" | sort -V | tail -n 1
-}
-
 # console_login KERNEL PASSWORD: logs in on the console, and asks who that is.
 console_login() {
 	local kernel=$1 password=$2 pid in out line='' c code=1
