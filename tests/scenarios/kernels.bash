@@ -143,3 +143,27 @@ INIT
 	(cd "$tree" && find . | busybox cpio -o -H newc) >"$tree.cpio" 2>/dev/null
 	echo "$tree.cpio"
 }
+
+# in_kernel KERNEL COMMAND: what a shell in the kernel says to it.
+in_kernel() {
+	popcornctl exec "$1" -- sh -c "$2"
+}
+
+# is_system_up KERNEL: its systemd has started all that it is to start.
+is_system_up() {
+	# It can't be asked before it listens.
+	wait_until 120 popcornctl exec "$1" -- test -S /run/systemd/private
+	is "$1: state of its system" "$(popcornctl exec "$1" -- systemctl is-system-running --wait || true)" running
+}
+
+# Addresses and lists of devices, and what is there of ours.
+network_state() {
+	ip -o link | awk -F': ' '{ print $2 }'
+	nft list ruleset
+	cat /proc/sys/net/ipv4/ip_forward
+	systemctl list-units --all --plain --no-legend 'popcorn-files-*' | wc -l
+	pgrep -xc virtiofsd || true
+}
+is_as_before() {
+	[ "$(network_state)" = "$before" ]
+}
