@@ -168,42 +168,46 @@ int popcorn_boot_options_set_vsock(struct popcorn_boot_options *options, int vso
 	return 0;
 }
 
-static int append_shares(sd_bus_message *m, const struct popcorn_boot_options *options)
+/* An option that is a list; @type with its 'a'. */
+static int open_list(sd_bus_message *m, const char *option, const char *type)
 {
 	int r;
 
 	r = sd_bus_message_open_container(m, 'e', "sv");
 	if (r >= 0)
-		r = sd_bus_message_append(m, "s", "Shares");
+		r = sd_bus_message_append(m, "s", option);
 	if (r >= 0)
-		r = sd_bus_message_open_container(m, 'v', "a(ssb)");
-	if (r >= 0)
-		r = sd_bus_message_open_container(m, 'a', "(ssb)");
-	for (size_t i = 0; i < options->n_shares && r >= 0; i++)
-		r = sd_bus_message_append(m, "(ssb)", options->shares[i].tag,
-					  options->shares[i].path, options->shares[i].read_only);
+		r = sd_bus_message_open_container(m, 'v', type);
+	return r < 0 ? r : sd_bus_message_open_container(m, 'a', type + 1);
+}
+
+static int close_list(sd_bus_message *m)
+{
+	int r = 0;
+
 	for (int i = 0; i < 3 && r >= 0; i++)
 		r = sd_bus_message_close_container(m);
 	return r;
 }
 
+static int append_shares(sd_bus_message *m, const struct popcorn_boot_options *options)
+{
+	int r = open_list(m, "Shares", "a(ssb)");
+
+	for (size_t i = 0; i < options->n_shares && r >= 0; i++)
+		r = sd_bus_message_append(m, "(ssb)", options->shares[i].tag,
+					  options->shares[i].path, options->shares[i].read_only);
+	return r < 0 ? r : close_list(m);
+}
+
 static int append_memory_nodes(sd_bus_message *m, const struct popcorn_boot_options *options)
 {
-	int r;
+	int r = open_list(m, "MemoryNodes", "a(ut)");
 
-	r = sd_bus_message_open_container(m, 'e', "sv");
-	if (r >= 0)
-		r = sd_bus_message_append(m, "s", "MemoryNodes");
-	if (r >= 0)
-		r = sd_bus_message_open_container(m, 'v', "a(ut)");
-	if (r >= 0)
-		r = sd_bus_message_open_container(m, 'a', "(ut)");
 	for (size_t i = 0; i < options->n_memory_nodes && r >= 0; i++)
 		r = sd_bus_message_append(m, "(ut)", options->memory_nodes[i].node,
 					  options->memory_nodes[i].bytes);
-	for (int i = 0; i < 3 && r >= 0; i++)
-		r = sd_bus_message_close_container(m);
-	return r;
+	return r < 0 ? r : close_list(m);
 }
 
 static int append_options(sd_bus_message *m, const struct popcorn_boot_options *options)

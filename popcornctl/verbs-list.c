@@ -155,14 +155,10 @@ static char *describe_memory(const struct json *kernel)
 static char *describe_agent(const struct json *kernel)
 {
 	const char *messages = json_get_string(kernel, "messages");
-	char *text = NULL;
 
-	if (strcmp(messages, "yes") == 0) {
-		if (asprintf(&text, "Popcorn %s, takes messages",
-			     json_get_string(kernel, "agent_version")) < 0)
-			text = NULL;
-		return text;
-	}
+	if (strcmp(messages, "yes") == 0)
+		return xasprintf("Popcorn %s, takes messages",
+				 json_get_string(kernel, "agent_version"));
 	if (strcmp(messages, "no") == 0)
 		return xstrdup("takes no messages");
 	if (strcmp(messages, "other-version") == 0)

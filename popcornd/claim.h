@@ -56,17 +56,6 @@ struct claim {
 	uint8_t *distances;
 };
 
-static inline void unlockp(pthread_mutex_t **lock)
-{
-	pthread_mutex_unlock(*lock);
-}
-
-/* Until the end of the block. */
-#define LOCK(r)                                               \
-	_cleanup_(unlockp) pthread_mutex_t *locked_ =         \
-		(pthread_mutex_lock(&(r)->lock), &(r)->lock); \
-	(void)locked_
-
 static inline void bitmap_freep(hwloc_bitmap_t *set)
 {
 	hwloc_bitmap_free(*set);

@@ -285,20 +285,15 @@ int kernel_def_add_share(struct kernel_def *def, const char *tag, const char *pa
 }
 
 /* One of a list of shares. */
-struct share_keys {
-	char *tag, *path;
-	bool read_only;
-};
-
 static const struct key share_keys[] = {
-	{ "tag", key_string, offsetof(struct share_keys, tag) },
-	{ "path", key_path, offsetof(struct share_keys, path) },
-	{ "readonly", key_bool, offsetof(struct share_keys, read_only) },
+	{ "tag", key_string, offsetof(struct kernel_share, tag) },
+	{ "path", key_path, offsetof(struct kernel_share, path) },
+	{ "readonly", key_bool, offsetof(struct kernel_share, read_only) },
 };
 
 static int read_share(const struct key_value *value, struct kernel_def *def)
 {
-	struct share_keys share = { 0 };
+	struct kernel_share share = { 0 };
 	struct popcorn_error inner = { 0 };
 	int r;
 
@@ -510,10 +505,15 @@ int kernel_def_new(const struct config *config, struct kernel_def **ret)
 	return 0;
 }
 
+const char *kernel_default_root(const struct config *config, const char *initrd)
+{
+	return initrd ? ROOT_INITRAMFS : config->default_root;
+}
+
 int kernel_def_settle(const struct config *config, struct kernel_def *def)
 {
 	if (!def->root)
-		def->root = strdup(def->initrd ? ROOT_INITRAMFS : config->default_root);
+		def->root = strdup(kernel_default_root(config, def->initrd));
 	return def->root ? 0 : -ENOMEM;
 }
 

@@ -100,9 +100,11 @@ int kernel_def_load(const struct config *config, const char *directory, const ch
 		    struct kernel_def **ret, struct popcorn_error *error);
 int kernel_def_new(const struct config *config, struct kernel_def **ret);
 /*
- * When all was said that somebody says: who gives an initrd and no root means the /init in it, and who gives
- * neither gets default.root. -ENOMEM.
+ * Of a kernel for which nobody says where its root is: who gives an initrd means the /init in it, and who
+ * gives none (NULL) gets default.root.
  */
+const char *kernel_default_root(const struct config *config, const char *initrd);
+/* That root, when all was said that somebody says. -ENOMEM. */
 int kernel_def_settle(const struct config *config, struct kernel_def *def);
 /* Whether it has a root outside of its initramfs; and whether that stays as it is, whatever the kernel writes. */
 bool kernel_def_has_root(const struct kernel_def *def);

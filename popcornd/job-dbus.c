@@ -131,24 +131,12 @@ static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***re
 {
 	struct manager *manager = userdata;
 	struct job *job;
+	char **paths = NULL;
 	size_t n = 0;
-	char **paths;
 
 	TAILQ_FOREACH(job, &manager->jobs, entry)
-		n++;
-	paths = calloc(n + 1, sizeof(*paths));
-	if (!paths)
-		return -ENOMEM;
-	n = 0;
-	TAILQ_FOREACH(job, &manager->jobs, entry) {
-		paths[n] = strdup(job->path);
-		if (!paths[n++]) {
-			while (n-- > 0)
-				free(paths[n]);
-			free(paths);
+		if (bus_add_path(&paths, &n, job->path) < 0)
 			return -ENOMEM;
-		}
-	}
 	*ret = paths;
 	return 1;
 }

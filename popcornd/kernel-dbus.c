@@ -316,24 +316,12 @@ static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***re
 {
 	struct manager *manager = userdata;
 	struct kernel *kernel;
+	char **paths = NULL;
 	size_t n = 0;
-	char **paths;
 
 	TAILQ_FOREACH(kernel, &manager->kernels, entry)
-		n++;
-	paths = calloc(n + 1, sizeof(*paths));
-	if (!paths)
-		return -ENOMEM;
-	n = 0;
-	TAILQ_FOREACH(kernel, &manager->kernels, entry) {
-		paths[n] = strdup(kernel->path);
-		if (!paths[n++]) {
-			while (n-- > 0)
-				free(paths[n]);
-			free(paths);
+		if (bus_add_path(&paths, &n, kernel->path) < 0)
 			return -ENOMEM;
-		}
-	}
 	*ret = paths;
 	return 1;
 }

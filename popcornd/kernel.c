@@ -187,11 +187,10 @@ void kernel_set_state(struct kernel *kernel, enum popcorn_state state, enum popc
 	kernel->state = state;
 	kernel->reason = reason;
 	add_history(kernel, now);
-	if (!state_is_active(state))
+	if (!state_is_active(state)) {
 		end_network(kernel);
-
-	if (!state_is_active(state))
 		servers_stop(kernel->manager, kernel->name);
+	}
 	/* Before anybody hears of it: what was said must be so after a crash of popcornd, too. */
 	kernel_save(kernel);
 	log_send(crashed || state == POPCORN_STATE_FAILED ? LOG_ERR : LOG_INFO,

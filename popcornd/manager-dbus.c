@@ -37,6 +37,24 @@ int bus_append_text(sd_bus_message *message, const char *text)
 	return sd_bus_message_append_basic(message, 's', copy);
 }
 
+int bus_add_path(char ***paths, size_t *n, const char *path)
+{
+	char **more = realloc(*paths, (*n + 2) * sizeof(*more)), *copy = strdup(path);
+
+	if (more)
+		*paths = more;
+	if (!more || !copy) {
+		free(copy);
+		while (*n > 0)
+			free((*paths)[--*n]);
+		free(*paths);
+		return -ENOMEM;
+	}
+	more[(*n)++] = copy;
+	more[*n] = NULL;
+	return 0;
+}
+
 static int reply_job(sd_bus_message *message, struct job *job)
 {
 	return sd_bus_reply_method_return(message, "o", job ? job->path : "/");

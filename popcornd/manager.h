@@ -193,6 +193,8 @@ int bus_check_option(sd_bus_message *message, const char *option, const char *ty
 int bus_invalid_option(const char *option, const char *what, struct popcorn_error *error);
 /* As UTF-8: bytes that are none are shown as '?'. */
 int bus_append_text(sd_bus_message *message, const char *text);
+/* For an enumerator of paths: one more of @n, with a NULL behind; NULL if there are none. -ENOMEM: all are freed. */
+int bus_add_path(char ***paths, size_t *n, const char *path);
 
 /*
  * polkit.c: the one choke point of everything that changes something.

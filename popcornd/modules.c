@@ -134,10 +134,10 @@ static const struct {
 	const char *suffix;
 	int (*unpack)(struct packed *packed);
 } formats[] = {
-	{ "", NULL },
-	{ ".xz", unpack_xz },
-	{ ".zst", unpack_zstd },
-	{ ".gz", unpack_gzip },
+	{ ".ko", NULL },
+	{ ".ko.xz", unpack_xz },
+	{ ".ko.zst", unpack_zstd },
+	{ ".ko.gz", unpack_gzip },
 };
 
 static int read_module(const char *path, size_t format, void **ret, size_t *ret_size)
@@ -195,7 +195,7 @@ int modules_add_ours(struct modules *modules, const char *folder, const char *re
 		void *data;
 		int r;
 
-		if ((size_t)snprintf(path, sizeof(path), "%s/%s/%s/%s.ko%s", folder, release,
+		if ((size_t)snprintf(path, sizeof(path), "%s/%s/%s/%s%s", folder, release,
 				     our_folders[i / ARRAY_SIZE(formats)], name,
 				     formats[format].suffix) >= sizeof(path))
 			continue;
@@ -277,13 +277,12 @@ static int name_of(struct part path, struct part *ret, size_t *ret_format)
 		file.length = path.length - (size_t)(file.s - path.s);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
-		char end[16];
-		int length = snprintf(end, sizeof(end), ".ko%s", formats[i].suffix);
+		size_t length = strlen(formats[i].suffix);
 
-		if (file.length <= (size_t)length ||
-		    memcmp(file.s + file.length - length, end, (size_t)length) != 0)
+		if (file.length <= length ||
+		    memcmp(file.s + file.length - length, formats[i].suffix, length) != 0)
 			continue;
-		file.length -= (size_t)length;
+		file.length -= length;
 		*ret = file;
 		*ret_format = i;
 		return 0;

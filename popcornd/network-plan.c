@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/agent-config.h"
+#include "keys.h"
 #include "network-plan.h"
 #include "util.h"
 
@@ -116,8 +117,7 @@ static bool is_interface_name(const char *s)
 	if (n == 0 || n >= INTERFACE_NAME_MAX || *s == '.' || *s == '-')
 		return false;
 	for (; *s; s++)
-		if (!((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') ||
-		      (*s >= '0' && *s <= '9') || *s == '_' || *s == '-' || *s == '.'))
+		if (!name_char(*s, false))
 			return false;
 	return true;
 }

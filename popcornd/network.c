@@ -46,17 +46,6 @@ struct network {
 	size_t n_ports;
 };
 
-static void unlockp(pthread_mutex_t **lock)
-{
-	pthread_mutex_unlock(*lock);
-}
-
-/* Until the end of the block. */
-#define LOCK(network)                                                     \
-	_cleanup_(unlockp) pthread_mutex_t *locked_ =                     \
-		(pthread_mutex_lock(&(network)->lock), &(network)->lock); \
-	(void)locked_
-
 static int failed(struct popcorn_error *error, int r, const char *what, const char *name)
 {
 	return popcorn_error_set(error, POPCORN_ERROR_NETWORK, "%s%s: %s", what, name,

@@ -176,12 +176,6 @@ static int read_image(const struct kernel_def *def, struct boot_files **ret,
 	return r;
 }
 
-static void unlockp(pthread_mutex_t **lock)
-{
-	if (*lock)
-		pthread_mutex_unlock(*lock);
-}
-
 static int find_unpacked(const struct config *config, const struct cache_key *key,
 			 const struct bzimage *kernel, struct vmlinux *ret)
 {

@@ -273,9 +273,7 @@ static int find_difference(const struct config *config, const struct plan_kernel
 {
 	struct policy_kernel settings = settings_of(kernel);
 	const char *image = settings.image ?: config->default_image;
-	const char *root = settings.root     ? settings.root
-			   : settings.initrd ? ROOT_INITRAMFS
-					     : config->default_root;
+	const char *root = settings.root ?: kernel_default_root(config, settings.initrd);
 	_cleanup_free_ char *cmdline = NULL;
 	int r = 0;
 

@@ -98,13 +98,14 @@ static int add_vhost(const char *path, struct descriptors *descriptors, struct p
 }
 
 static int append_device(sd_bus_message *reply, const struct popcorn_device_info *info,
-			 const char *type, uint32_t cid, const struct descriptors *descriptors)
+			 uint32_t cid, const struct descriptors *descriptors)
 {
 	int r;
 
 	r = sd_bus_message_open_container(reply, 'r', "ussuah");
 	if (r >= 0)
-		r = sd_bus_message_append(reply, "ussu", info->slot, type, info->name, cid);
+		r = sd_bus_message_append(reply, "ussu", info->slot,
+					  device_type_to_string(info->device), info->name, cid);
 	if (r >= 0)
 		r = sd_bus_message_open_container(reply, 'a', "h");
 	for (size_t i = 0; i < descriptors->n && r >= 0; i++)
@@ -121,7 +122,6 @@ static int open_device(struct kernel *kernel, uint32_t slot, sd_bus_message *rep
 	_cleanup_(descriptors_done) struct descriptors descriptors = { .n = 0 };
 	struct driver *driver = kernel->manager->driver;
 	struct popcorn_device_info info;
-	const char *type;
 	uint32_t cid = 0;
 	int r;
 
@@ -142,7 +142,6 @@ static int open_device(struct kernel *kernel, uint32_t slot, sd_bus_message *rep
 	descriptors.n = 1;
 	switch (info.device) {
 	case VIRTIO_ID_NET:
-		type = "net";
 		r = add_vhost(VHOST_NET_PATH, &descriptors, error);
 		if (r >= 0)
 			r = network_attach(kernel->manager->network, kernel->name, kernel->id,
@@ -152,17 +151,15 @@ static int open_device(struct kernel *kernel, uint32_t slot, sd_bus_message *rep
 			descriptors.n = 3;
 		break;
 	case VIRTIO_ID_VSOCK:
-		type = "vsock";
 		cid = POPCORN_CID_BASE + kernel->id;
 		r = add_vhost(VHOST_VSOCK_PATH, &descriptors, error);
 		break;
 	case VIRTIO_ID_FS:
-		type = "fs";
 		break;
 	default:
 		return 0; /* made by another program, which serves it */
 	}
-	return r < 0 ? r : append_device(reply, &info, type, cid, &descriptors);
+	return r < 0 ? r : append_device(reply, &info, cid, &descriptors);
 }
 
 int method_open_devices(sd_bus_message *message, void *userdata, sd_bus_error *unused)

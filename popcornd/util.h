@@ -2,6 +2,7 @@
 #pragma once
 /* Small things that every file of popcornd uses. */
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +31,18 @@ static inline void fclosep(FILE **f)
 	if (*f)
 		fclose(*f);
 }
+
+static inline void unlockp(pthread_mutex_t **lock)
+{
+	if (*lock)
+		pthread_mutex_unlock(*lock);
+}
+
+/* The lock of what @p points to, until the end of the block. */
+#define LOCK(p)                                               \
+	_cleanup_(unlockp) pthread_mutex_t *locked_ =         \
+		(pthread_mutex_lock(&(p)->lock), &(p)->lock); \
+	(void)locked_
 
 #define _cleanup_free_ _cleanup_(freep)
 #define _cleanup_close_ _cleanup_(closep)

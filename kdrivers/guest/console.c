@@ -7,7 +7,6 @@
 
 #include <linux/bitops.h>
 #include <linux/err.h>
-#include <linux/math.h>
 #include <linux/minmax.h>
 #include <linux/printk.h>
 #include <linux/processor.h>

@@ -93,6 +93,17 @@ static size_t console_take(struct console_file *file, size_t n, bool *ret_end)
 	return n;
 }
 
+/* Until the other side has done something; @wait is on its queue. -EAGAIN, -EINTR */
+static int console_pause(struct file *filp, wait_queue_entry_t *wait)
+{
+	if (filp->f_flags & O_NONBLOCK)
+		return -EAGAIN;
+	if (signal_pending(current))
+		return -EINTR;
+	wait_woken(wait, TASK_INTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT);
+	return 0;
+}
+
 static ssize_t console_read(struct file *filp, char __user *to, size_t count, loff_t *ppos)
 {
 	struct console_file *file = filp->private_data;
@@ -123,15 +134,9 @@ static ssize_t console_read(struct file *filp, char __user *to, size_t count, lo
 		}
 		if (done || end)
 			break;
-		if (filp->f_flags & O_NONBLOCK) {
-			done = -EAGAIN;
+		done = console_pause(filp, &wait);
+		if (done)
 			break;
-		}
-		if (signal_pending(current)) {
-			done = -EINTR;
-			break;
-		}
-		wait_woken(&wait, TASK_INTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT);
 	}
 	remove_wait_queue(&file->kernel->console_wait, &wait);
 	mutex_unlock(&file->lock);
@@ -201,15 +206,9 @@ static ssize_t console_write(struct file *filp, const char __user *from, size_t 
 			done = n;
 			break;
 		}
-		if (filp->f_flags & O_NONBLOCK) {
-			done = -EAGAIN;
+		done = console_pause(filp, &wait);
+		if (done)
 			break;
-		}
-		if (signal_pending(current)) {
-			done = -EINTR;
-			break;
-		}
-		wait_woken(&wait, TASK_INTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT);
 	}
 	remove_wait_queue(&file->kernel->console_wait, &wait);
 	return done;

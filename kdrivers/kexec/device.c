@@ -109,6 +109,20 @@ static struct popcorn_device *device_at(struct popcorn_kernel *kernel, u32 slot)
 					 lockdep_is_held(&kernel->devices_lock));
 }
 
+/* Also those that were removed. Context: devices_lock is held. */
+static void for_devices(struct popcorn_kernel *kernel,
+			void (*function)(struct popcorn_device *device))
+{
+	struct popcorn_device *device;
+	u32 i;
+
+	for (i = 0; i < POPCORN_DEVICES_MAX; i++) {
+		device = device_at(kernel, i);
+		if (device)
+			function(device);
+	}
+}
+
 /* What the ABI calls a device: not one that was removed and waits for its server to close. */
 static struct popcorn_device *device_find(struct popcorn_kernel *kernel, u32 slot)
 {
@@ -202,8 +216,6 @@ static void slot_clear(struct popcorn_device *device)
 void popcorn_devices_start(struct popcorn_kernel *kernel)
 {
 	struct popcorn_virtio_table *table = table_of(kernel);
-	struct popcorn_device *device;
-	u32 i;
 
 	guard(mutex)(&kernel->devices_lock);
 	table->magic = POPCORN_VIRTIO_MAGIC;
@@ -212,11 +224,7 @@ void popcorn_devices_start(struct popcorn_kernel *kernel)
 	table->nr_slots = POPCORN_VIRTIO_SLOTS;
 	table->slot_size = sizeof(table->slot[0]);
 	kernel->has_table = true;
-	for (i = 0; i < POPCORN_DEVICES_MAX; i++) {
-		device = device_at(kernel, i);
-		if (device)
-			slot_fill(device);
-	}
+	for_devices(kernel, slot_fill);
 }
 
 /* POLLHUP, and -ENODEV from now on. */
@@ -232,31 +240,17 @@ static void device_hang_up(struct popcorn_device *device)
  */
 void popcorn_devices_end(struct popcorn_kernel *kernel)
 {
-	struct popcorn_device *device;
-	u32 i;
-
 	guard(mutex)(&kernel->devices_lock);
 	kernel->has_table = false;
-	for (i = 0; i < POPCORN_DEVICES_MAX; i++) {
-		device = device_at(kernel, i);
-		if (device)
-			device_hang_up(device);
-	}
+	for_devices(kernel, device_hang_up);
 }
 
 /* The kernel is released. Context: kernel->lock is held; the doorbell's handler is past. May sleep. */
 void popcorn_devices_release(struct popcorn_kernel *kernel)
 {
-	struct popcorn_device *device;
-	u32 i;
-
 	popcorn_devices_end(kernel);
 	guard(mutex)(&kernel->devices_lock);
-	for (i = 0; i < POPCORN_DEVICES_MAX; i++) {
-		device = device_at(kernel, i);
-		if (device)
-			slot_clear(device);
-	}
+	for_devices(kernel, slot_clear);
 }
 
 /* Kick and call */
@@ -547,15 +541,8 @@ static void look(struct popcorn_device *device)
 /* Drivers may have asked for something. Context: kernel->lock is held, the kernel is alive. */
 void popcorn_devices_look(struct popcorn_kernel *kernel)
 {
-	struct popcorn_device *device;
-	u32 i;
-
 	guard(mutex)(&kernel->devices_lock);
-	for (i = 0; i < POPCORN_DEVICES_MAX; i++) {
-		device = device_at(kernel, i);
-		if (device)
-			look(device);
-	}
+	for_devices(kernel, look);
 }
 
 /* The descriptor */

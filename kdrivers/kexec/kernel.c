@@ -4,14 +4,12 @@
  * what; its descriptors only refer to it.
  */
 #include <linux/anon_inodes.h>
-#include <linux/capability.h>
 #include <linux/ctype.h>
 #include <linux/file.h>
 #include <linux/idr.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/poll.h>
-#include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/ktime.h>
 #include <linux/uaccess.h>

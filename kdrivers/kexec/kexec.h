@@ -119,7 +119,6 @@ struct popcorn_kernel {
 	bool rings; /* it may be rung at: from START to the end. Written under lock, read under RCU */
 	u64 own_bell;	       /* the last bell of it that was seen to be one of its own */
 	struct list_head bell; /* RCU list of those that the doorbell handler looks at */
-	atomic_t bells;	       /* POPCORN_BELL_* taken, for the work */
 	struct work_struct work;
 	struct delayed_work watch;
 };

@@ -10,7 +10,6 @@
 #include <linux/ioport.h>
 #include <linux/mm.h>
 #include <linux/pgtable.h>
-#include <asm/processor.h>
 #include <asm/segment.h>
 
 #include "kexec.h"

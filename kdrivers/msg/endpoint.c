@@ -13,7 +13,6 @@
 #include <linux/mm.h>
 #include <linux/rculist.h>
 #include <linux/sched/clock.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/stringhash.h>
 #include <linux/uaccess.h>

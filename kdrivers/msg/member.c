@@ -17,7 +17,6 @@
 #include <linux/bitops.h>
 #include <linux/io.h>
 #include <linux/ioport.h>
-#include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/reboot.h>

@@ -262,7 +262,7 @@ void rx_open(struct peer *peer);
 void rx_kick(void);
 void rx_beat(void);
 void rx_look(bool (*is_there)(const void *what), const void *what);
-void rx_busy_wait(const struct completion *done);
+bool rx_is_done(const void *what);
 void rx_lane_init(struct peer *peer, u32 lane);
 void rx_streams_init(struct rx *rx);
 void rx_drop(struct peer *peer);

@@ -17,12 +17,10 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/kthread.h>
-#include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/sched.h>
 #include <linux/sched/clock.h>
-#include <linux/sched/signal.h>
 #include <linux/sched/stat.h>
 #include <linux/slab.h>
 
@@ -716,17 +714,12 @@ void rx_look(bool (*is_there)(const void *what), const void *what)
 	preempt_enable();
 }
 
-static bool is_done(const void *what)
+/* For rx_look(): the completion of a call, whose reply is there. */
+bool rx_is_done(const void *what)
 {
 	const struct completion *done = what;
 
 	return READ_ONCE(done->done);
-}
-
-/* As rx_look(), for a reply. */
-void rx_busy_wait(const struct completion *done)
-{
-	rx_look(is_done, done);
 }
 
 /* From member_work: what has waited in the rings until the listeners knew is handled now. */

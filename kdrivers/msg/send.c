@@ -553,7 +553,7 @@ int popcorn_msg_call(struct popcorn_msg_peer to, u32 priority, u16 type, const v
 		put_call(peer, call);
 		return err;
 	}
-	rx_busy_wait(&call->done);
+	rx_look(rx_is_done, &call->done);
 	left = wait_for_completion_interruptible_timeout(&call->done, timeout);
 	err = end_call(peer, call, left > 0 ? 0 : left ? -EINTR : -ETIMEDOUT);
 	if (err >= 0)

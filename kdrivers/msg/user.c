@@ -9,7 +9,6 @@
 #include <linux/cred.h>
 #include <linux/jiffies.h>
 #include <linux/ktime.h>
-#include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/signal.h>
 #include <linux/slab.h>
@@ -458,13 +457,6 @@ end:
 
 /* Calls */
 
-static bool is_answered(const void *what)
-{
-	const struct user_call *call = what;
-
-	return READ_ONCE(call->done.done);
-}
-
 /* Less of *timeout, by @elapsed. */
 static void use_up(long *timeout, unsigned long elapsed)
 {
@@ -493,7 +485,7 @@ static int wait_for_reply(struct user_call *call, struct packet *packet, long *t
 	long most, left;
 	int err;
 
-	user_look(is_answered, call);
+	user_look(rx_is_done, &call->done);
 	for (;;) {
 		most = asks ? min_t(long, *timeout, ASK_AFTER) : *timeout;
 		left = wait_for_completion_interruptible_timeout(&call->done, most);

@@ -67,7 +67,7 @@ enum packet_kind {
 
 struct packet {
 	__u8 kind;
-	__u8 flags; /* PACKET_* */
+	__u8 flags; /* PACKET_CLOSED, or 0 */
 	__u16 reserved;
 	__u32 uid;
 	__u64 to, from; /* endpoints */

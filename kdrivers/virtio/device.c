@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* One device: a virtio transport, as virtio-mmio is one, whose registers are a slot of the table. */
 #include <linux/bitops.h>
-#include <linux/delay.h>
 #include <linux/iopoll.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>

@@ -9,7 +9,6 @@
 #include <linux/module.h>
 #include <linux/platform_device.h>
 #include <linux/rcupdate.h>
-#include <linux/slab.h>
 #include <linux/workqueue.h>
 #include <popcorn/guest.h>
 

@@ -460,25 +460,13 @@ void line_discard(struct line *line)
 /* For people; all on one line. */
 void line_show(struct line *line, struct seq_file *to)
 {
-	u32 generation, opening, theirs, room, in, out, unacked;
-	u64 overrun;
-	bool dtr, carrier;
-
 	spin_lock_irq(&line->lock);
-	generation = line->peer.generation;
-	opening = line->opening;
-	dtr = line->dtr;
-	in = opening ? kfifo_len(&line->in) : 0;
-	out = opening ? kfifo_len(&line->out) : 0;
-	unacked = line->unacked;
-	overrun = line->overrun;
-	theirs = line->theirs;
-	room = line->room;
-	carrier = line->carrier;
-	spin_unlock_irq(&line->lock);
 	seq_printf(to,
 		   "%u.%u: opening %u dtr %u in %u out %u unacked %u overrun %llu; theirs %u room "
 		   "%u carrier %u\n",
-		   line->id, generation, opening, dtr, in, out, unacked, overrun, theirs, room,
-		   carrier);
+		   line->id, line->peer.generation, line->opening, line->dtr,
+		   line->opening ? kfifo_len(&line->in) : 0,
+		   line->opening ? kfifo_len(&line->out) : 0, line->unacked, line->overrun,
+		   line->theirs, line->room, line->carrier);
+	spin_unlock_irq(&line->lock);
 }

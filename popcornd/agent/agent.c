@@ -382,13 +382,6 @@ static bool takes_signals(int proc)
 	return taken & wanted;
 }
 
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
 static void read_link(int proc, const char *path, char *ret, size_t size)
 {
 	ssize_t length = readlinkat(proc, path, ret, size - 1);

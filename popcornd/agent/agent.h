@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,6 +35,14 @@ static inline void close_dirp(DIR **dir)
 		closedir(*dir);
 }
 #define _cleanup_closedir_ __attribute__((cleanup(close_dirp)))
+
+/* What stands behind the last '/'. */
+static inline const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
 
 /* A line in the kernel's log. */
 void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -33,32 +33,22 @@ static int open_in(int root, const char *path, int flags)
 /* The folder, which is made if it is not there. */
 static int open_folder(int root, const char *path)
 {
+	const char *name = base_name(path);
+	_cleanup_close_ int folder = -1;
 	char parent[PATH_MAX];
 	int fd = open_in(root, path, O_PATH | O_DIRECTORY);
 
 	if (fd >= 0 || errno != ENOENT)
 		return fd;
-	for (const char *slash = path; (slash = strchr(slash, '/')); slash++) {
-		int length = (int)(slash - path);
-
-		snprintf(parent, sizeof(parent), "%.*s", length, path);
-		fd = open_folder(root, parent);
-		if (fd < 0)
-			return fd;
-		close(fd);
+	if (name == path) {
+		folder = open_in(root, ".", O_PATH | O_DIRECTORY);
+	} else {
+		snprintf(parent, sizeof(parent), "%.*s", (int)(name - 1 - path), path);
+		folder = open_folder(root, parent);
 	}
-	/* Its parent is there now; its last name is no link, or it would lead to nothing. */
-	{
-		const char *name = strrchr(path, '/');
-		_cleanup_close_ int folder = -1;
-
-		if (name)
-			snprintf(parent, sizeof(parent), "%.*s", (int)(name - path), path);
-		folder = open_in(root, name ? parent : ".", O_PATH | O_DIRECTORY);
-		if (folder < 0 ||
-		    (mkdirat(folder, name ? name + 1 : path, 0755) < 0 && errno != EEXIST))
-			return -1;
-	}
+	/* A name that is there, and could not be opened, is a link that leads to nothing. */
+	if (folder < 0 || (mkdirat(folder, name, 0755) < 0 && errno != EEXIST))
+		return -1;
 	return open_in(root, path, O_PATH | O_DIRECTORY);
 }
 
@@ -263,6 +253,7 @@ static void write_identity(int root, const struct agent_config *config)
 		put_file(root, "etc", "machine-id", 0444, line);
 	}
 	write_hosts(root, config);
+	write_resolv_conf(root, config);
 }
 
 /*
@@ -368,7 +359,6 @@ void root_name(const struct agent_config *config)
 		return;
 	}
 	write_identity(root, config);
-	write_resolv_conf(root, config);
 }
 
 void root_mount(const struct agent_config *config, const char *interface)
@@ -387,7 +377,6 @@ void root_mount(const struct agent_config *config, const char *interface)
 	if (root < 0)
 		fail("open the root: %m");
 	write_identity(root, config);
-	write_resolv_conf(root, config);
 	if (of_primary)
 		leave_the_primary(root, interface);
 }

@@ -124,13 +124,6 @@ static int start_hold(struct session *s)
 	return r;
 }
 
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
 /* Root's shell: with a line for it, or for whoever has logged in. Returns only if there is none. */
 static int run_shell(const char *shell, char *line)
 {
@@ -181,11 +174,21 @@ static int run_program(const struct agent_command *command)
 	return -errno;
 }
 
+/* As a process has them that inherits nothing of us. */
+static void reset_signals(void)
+{
+	sigset_t none;
+
+	for (int i = 1; i < NSIG; i++)
+		signal(i, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 /* In the forked child. Returns only if the command can't be run. */
 static int run_command(const struct session *s, const struct messages *messages,
 		       const struct agent_command *command, pid_t parent)
 {
-	sigset_t none;
 	int root, r;
 
 	/* Not longer than the session, however that ends. */
@@ -195,10 +198,7 @@ static int run_command(const struct session *s, const struct messages *messages,
 	r = s->on_terminal ? terminal_become_controlling(&s->terminal) : 0;
 	if (r < 0)
 		return r;
-	for (int i = 1; i < NSIG; i++)
-		signal(i, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	reset_signals();
 	umask(022);
 
 	if (messages->other_root) {
@@ -296,6 +296,14 @@ static void hang_up(struct session *s)
 	terminal_close(&s->terminal);
 }
 
+/* What was written to the command makes room for what comes. */
+static void move_input(struct session *s)
+{
+	s->n_input -= s->input_done;
+	memmove(s->input, s->input + s->input_done, s->n_input);
+	s->input_done = 0;
+}
+
 static void take_data(struct session *s, const struct agent_message *message)
 {
 	struct stream *input = &s->streams[AGENT_STDIN];
@@ -308,11 +316,8 @@ static void take_data(struct session *s, const struct agent_message *message)
 	/* It was on its way when the command closed its end. */
 	if (input->fd < 0)
 		return;
-	if (message->length > sizeof(s->input) - s->n_input) {
-		s->n_input -= s->input_done;
-		memmove(s->input, s->input + s->input_done, s->n_input);
-		s->input_done = 0;
-	}
+	if (message->length > sizeof(s->input) - s->n_input)
+		move_input(s);
 	memcpy(s->input + s->n_input, message->data, message->length);
 	s->n_input += message->length;
 	s->last_input = message->data[message->length - 1];
@@ -335,9 +340,7 @@ static void end_input(struct session *s)
 
 	/* A terminal can't be closed for reading alone. There is room: data costs more than its bytes. */
 	if (s->on_terminal && !s->input_ended && s->streams[AGENT_STDIN].fd >= 0) {
-		s->n_input -= s->input_done;
-		memmove(s->input, s->input + s->input_done, s->n_input);
-		s->input_done = 0;
+		move_input(s);
 		s->n_input += terminal_end_of_file(&s->terminal, in_line, s->input + s->n_input);
 	}
 	s->input_ended = true;
@@ -561,7 +564,6 @@ static void run(struct session *s)
 /* What is the agent's is put down. */
 static void become_session(const struct messages *messages)
 {
-	sigset_t none;
 	int fd;
 
 	/* systemd is to end us as it ends all others. */
@@ -569,11 +571,8 @@ static void become_session(const struct messages *messages)
 		messages->own_name[0] = 'p';
 	prctl(PR_SET_NAME, "popcorn-session");
 	setsid();
-	for (int i = 1; i < NSIG; i++)
-		signal(i, SIG_DFL);
+	reset_signals();
 	signal(SIGPIPE, SIG_IGN);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 	close(messages_get_fd(messages));
 	/* So that no descriptor that is made from now on is one of the first three. */
 	do

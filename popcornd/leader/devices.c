@@ -39,8 +39,6 @@
 #define GREETING_USEC (60ULL * 1000 * 1000)
 #define VHOST_USER_TIMEOUT_MS 10000
 
-#define BIT(n) (UINT64_C(1) << (n))
-
 /* The queue by which a vsock device tells of events: no server of the kernel's has it. */
 #define VSOCK_EVENT_QUEUE 2
 
@@ -113,28 +111,36 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
+/* Those of a queue, and how the store names them. */
+#define QUEUE_FDS 3
+static const char *const queue_fd_names[QUEUE_FDS] = { "kick", "call", "error" };
+
+static int *queue_fd(struct server_queue *queue, size_t i)
+{
+	int *const fds[QUEUE_FDS] = { &queue->kick, &queue->call, &queue->error };
+
+	return fds[i];
+}
+
+static const char *stored_name(const struct device *device, const char *what, uint32_t index,
+			       char buf[STORE_NAME_MAX])
+{
+	return store_name(buf, device->name, device->devices->generation, device->wish, what,
+			  index);
+}
+
 static void each_stored(struct device *device, void (*function)(const char *name, int fd))
 {
-	const struct devices *devices = device->devices;
 	char name[STORE_NAME_MAX];
 
 	for (uint32_t i = 0; i < device->nr_queues; i++) {
-		const struct server_queue *queue = &device->queues[i];
+		struct server_queue *queue = &device->queues[i];
 
-		if (queue->kick < 0)
-			continue;
-		function(store_name(name, device->name, devices->generation, device->wish, "kick",
-				    i),
-			 queue->kick);
-		function(store_name(name, device->name, devices->generation, device->wish, "call",
-				    i),
-			 queue->call);
-		function(store_name(name, device->name, devices->generation, device->wish, "error",
-				    i),
-			 queue->error);
+		for (size_t j = 0; j < QUEUE_FDS && queue->kick >= 0; j++)
+			function(stored_name(device, queue_fd_names[j], i, name),
+				 *queue_fd(queue, j));
 	}
-	function(store_name(name, device->name, devices->generation, device->wish, "socket", 0),
-		 device->socket);
+	function(stored_name(device, "socket", 0, name), device->socket);
 }
 
 static void remove_stored(const char *name, int fd)
@@ -142,16 +148,18 @@ static void remove_stored(const char *name, int fd)
 	store_remove(name);
 }
 
+static void forget_stored(struct device *device)
+{
+	each_stored(device, remove_stored);
+}
+
 static void close_queues(struct device *device)
 {
 	for (uint32_t i = 0; i < POPCORN_QUEUES_MAX; i++) {
-		struct server_queue *queue = &device->queues[i];
-
 		device->errors[i] = sd_event_source_disable_unref(device->errors[i]);
 		device->kicks[i] = sd_event_source_disable_unref(device->kicks[i]);
-		close_fd(&queue->kick);
-		close_fd(&queue->call);
-		close_fd(&queue->error);
+		for (size_t j = 0; j < QUEUE_FDS; j++)
+			close_fd(queue_fd(&device->queues[i], j));
 	}
 }
 
@@ -169,7 +177,7 @@ static void device_free(struct device *device)
 	LIST_REMOVE(device, entry);
 	device->source = sd_event_source_disable_unref(device->source);
 	if (device->type == TYPE_FILES && device->started)
-		each_stored(device, remove_stored);
+		forget_stored(device);
 	close_socket(device);
 	close_queues(device);
 	close_fd(&device->tap_fd);
@@ -244,6 +252,14 @@ static void fail(struct device *device, const char *why)
 	stop_server(device);
 	close_queues(device);
 	answer(device, POPCORN_DEVICE_FAILED, why);
+}
+
+/* The server is out of the queues, as it was told to. */
+static void stopped(struct device *device)
+{
+	device->stopping = false;
+	close_queues(device);
+	answer(device, POPCORN_DEVICE_STOPPED, NULL);
 }
 
 /*
@@ -432,14 +448,6 @@ static void refuse(struct device *device, const char *why)
 		answer(device, POPCORN_DEVICE_STARTED, NULL);
 }
 
-/* The server has ended that was told to. */
-static void stopped(struct device *device)
-{
-	device->stopping = false;
-	close_queues(device);
-	answer(device, POPCORN_DEVICE_STOPPED, NULL);
-}
-
 /*
  * What was stored of it is gone by itself: systemd lets go of a connection whose other end is closed, and the
  * rest is taken away here.
@@ -450,7 +458,7 @@ static void on_server_gone(struct device *device)
 	int r;
 
 	if (device->started)
-		each_stored(device, remove_stored);
+		forget_stored(device);
 	close_socket(device);
 	if (was_stopping) {
 		stopped(device);
@@ -567,20 +575,17 @@ static bool take_over_files(struct device *device)
 	char name[STORE_NAME_MAX];
 	bool complete;
 
-	device->socket =
-		store_take(&devices->store, store_name(name, device->name, devices->generation,
-						       device->wish, "socket", 0));
+	device->socket = store_take(&devices->store, stored_name(device, "socket", 0, name));
 	complete = device->socket >= 0;
 	for (uint32_t i = 0; i < device->nr_queues; i++) {
 		struct server_queue *queue = &device->queues[i];
-		int *const fds[] = { &queue->kick, &queue->call, &queue->error };
-		static const char *const what[] = { "kick", "call", "error" };
 
-		for (size_t j = 0; j < 3 && queue->ring.size; j++) {
-			*fds[j] = store_take(&devices->store,
-					     store_name(name, device->name, devices->generation,
-							device->wish, what[j], i));
-			complete = complete && *fds[j] >= 0;
+		for (size_t j = 0; j < QUEUE_FDS && queue->ring.size; j++) {
+			int *fd = queue_fd(queue, j);
+
+			*fd = store_take(&devices->store,
+					 stored_name(device, queue_fd_names[j], i, name));
+			complete = complete && *fd >= 0;
 		}
 	}
 	for (uint32_t i = 0; i < device->nr_queues && complete; i++)
@@ -591,7 +596,7 @@ static bool take_over_files(struct device *device)
 		return true;
 	}
 	/* Only a server that is not there any more leaves it like this. */
-	each_stored(device, remove_stored);
+	forget_stored(device);
 	close_socket(device);
 	close_queues(device);
 	return false;
@@ -637,7 +642,7 @@ static void start(struct device *device)
 static void stop(struct device *device, uint32_t wish)
 {
 	if (device->started && device->type == TYPE_FILES)
-		each_stored(device, remove_stored);
+		forget_stored(device);
 	device->started = false;
 	device->wish = wish;
 	if (device->socket >= 0 || device->asked) {
@@ -649,8 +654,7 @@ static void stop(struct device *device, uint32_t wish)
 		return;
 	}
 	stop_server(device);
-	close_queues(device);
-	answer(device, POPCORN_DEVICE_STOPPED, NULL);
+	stopped(device);
 }
 
 /* One that a leader before us started, for a driver that wants none by now. */

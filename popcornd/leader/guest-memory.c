@@ -77,6 +77,14 @@ void *guest_memory_at(const struct guest_memory *memory, uint64_t address, uint6
 }
 
 /* The kernel's driver here has checked size and place of queues, but not for us: so do we. */
+struct vring_desc *queue_table(const struct guest_memory *memory, const struct popcorn_queue *queue)
+{
+	if (queue->size == 0)
+		return NULL;
+	return guest_memory_at(memory, queue->desc,
+			       (uint64_t)queue->size * sizeof(struct vring_desc));
+}
+
 struct vring_used *queue_used(const struct guest_memory *memory, const struct popcorn_queue *queue)
 {
 	if (queue->size == 0)
@@ -112,8 +120,7 @@ int queue_push(const struct guest_memory *memory, const struct popcorn_queue *qu
 	       const void *bytes, uint32_t length)
 {
 	struct vring_avail *avail = queue_avail(memory, queue);
-	struct vring_desc *table =
-		guest_memory_at(memory, queue->desc, (uint64_t)queue->size * sizeof(*table));
+	struct vring_desc *table = queue_table(memory, queue);
 	struct vring_used *used = queue_used(memory, queue);
 	struct vring_desc desc;
 	uint16_t head, next;

@@ -27,7 +27,9 @@ void guest_memory_close(struct guest_memory *memory);
 /* Where @length bytes at @address are, or NULL if they are not all in one region. */
 void *guest_memory_at(const struct guest_memory *memory, uint64_t address, uint64_t length);
 
-/* The rings of a queue, or NULL if one of them is elsewhere. */
+/* The three parts of a queue, or NULL if it is not in use or the part is elsewhere. */
+struct vring_desc *queue_table(const struct guest_memory *memory,
+			       const struct popcorn_queue *queue);
 struct vring_avail *queue_avail(const struct guest_memory *memory,
 				const struct popcorn_queue *queue);
 struct vring_used *queue_used(const struct guest_memory *memory, const struct popcorn_queue *queue);

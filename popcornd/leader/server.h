@@ -7,6 +7,9 @@
 
 #include "guest-memory.h"
 
+/* Of features. */
+#define BIT(n) (UINT64_C(1) << (n))
+
 struct server_queue {
 	struct popcorn_queue ring; /* size 0: not in use */
 	int kick, call, error;	   /* eventfds, or -1 */

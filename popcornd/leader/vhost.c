@@ -15,8 +15,6 @@
 
 #include "server.h"
 
-#define BIT(n) (UINT64_C(1) << (n))
-
 /* Receiving and sending, of both devices. What else there is is not the server's. */
 #define VHOST_QUEUES 2
 
@@ -56,14 +54,11 @@ static int set_queue(int fd, const struct guest_memory *memory, unsigned index,
 {
 	const struct popcorn_queue *ring = &queue->ring;
 	struct vhost_vring_state state = { .index = index, .num = ring->size };
-	/* As virtio 1.2, 2.7 has it; the driver checked that all of it is there. */
 	struct vhost_vring_addr address = {
 		.index = index,
-		.desc_user_addr = (uintptr_t)guest_memory_at(memory, ring->desc, 16 * ring->size),
-		.avail_user_addr =
-			(uintptr_t)guest_memory_at(memory, ring->avail, 6 + 2 * ring->size),
-		.used_user_addr =
-			(uintptr_t)guest_memory_at(memory, ring->used, 6 + 8 * ring->size),
+		.desc_user_addr = (uintptr_t)queue_table(memory, ring),
+		.avail_user_addr = (uintptr_t)queue_avail(memory, ring),
+		.used_user_addr = (uintptr_t)queue_used(memory, ring),
 	};
 	struct vhost_vring_file file = { .index = index };
 	const struct {

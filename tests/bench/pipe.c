@@ -1,31 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Round trips of 64 bytes between two processes, by pipes or (udp) by UDP: "min p50 p99" in ns. */
+#include <netinet/in.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <netinet/in.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "times.h"
 
 #define TRIPS 10000
 #define MESSAGE 64
-
-static int compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 /* Two sockets that are connected to each other. */
 static int udp_pair(int fds[2])
@@ -75,17 +60,15 @@ int main(int argc, char **argv)
 		_exit(EXIT_SUCCESS);
 	}
 	for (size_t i = 0; i < TRIPS; i++) {
-		uint64_t begin = now();
+		uint64_t begin = now_ns();
 
 		if (write(to[1], message, sizeof(message)) != sizeof(message) ||
 		    read(from[0], message, sizeof(message)) != sizeof(message))
 			return EXIT_FAILURE;
-		times[i] = now() - begin;
+		times[i] = now_ns() - begin;
 	}
-	qsort(times, TRIPS, sizeof(times[0]), compare);
 	if (write(to[1], message, 0) < 0)
 		return EXIT_FAILURE;
-	printf("%ju %ju %ju\n", (uintmax_t)times[0], (uintmax_t)times[TRIPS / 2],
-	       (uintmax_t)times[TRIPS - 1 - TRIPS / 100]);
+	print_times(times, TRIPS);
 	return EXIT_SUCCESS;
 }

@@ -13,8 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "times.h"
 
 #define MEBIBYTE (1UL << 20)
 #define TRIPS_MAX 1000000UL
@@ -26,21 +27,6 @@ struct request {
 };
 
 enum kind { SEND, RECEIVE, TRIP };
-
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
 
 static int put(int fd, uint64_t bytes)
 {
@@ -118,17 +104,15 @@ static int trip(int fd, uint64_t count)
 	if (!times)
 		return -1;
 	for (uint64_t i = 0; i < count; i++) {
-		uint64_t begin = now();
+		uint64_t begin = now_ns();
 
 		if (put(fd, 1) || take(fd, 1)) {
 			free(times);
 			return -1;
 		}
-		times[i] = now() - begin;
+		times[i] = now_ns() - begin;
 	}
-	qsort(times, count, sizeof(*times), compare);
-	printf("%ju %ju %ju\n", (uintmax_t)times[0], (uintmax_t)times[count / 2],
-	       (uintmax_t)times[count - 1 - count / 100]);
+	print_times(times, count);
 	free(times);
 	return 0;
 }
@@ -164,11 +148,11 @@ int main(int argc, char **argv)
 		perror("tcp");
 		return EXIT_FAILURE;
 	}
-	begin = now();
+	begin = now_ns();
 	if (request.kind == TRIP)
 		return trip(fd, request.count) ? EXIT_FAILURE : EXIT_SUCCESS;
 	if (request.kind == SEND ? put(fd, request.count) || take(fd, 1) : take(fd, request.count))
 		return EXIT_FAILURE;
-	printf("%.1f\n", (double)request.count / MEBIBYTE / ((double)(now() - begin) / 1e9));
+	printf("%.1f\n", (double)request.count / MEBIBYTE / ((double)(now_ns() - begin) / 1e9));
 	return EXIT_SUCCESS;
 }

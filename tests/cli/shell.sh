@@ -61,16 +61,6 @@ like 'shell -t' "$out" '^/dev/pts/'
 run popcornctl exec -t db0 no-such-command
 is 'exec -t: no such command' "$code$err" "127popcornctl: exec db0: db0 has no command 'no-such-command'"
 
-# login_here COMMAND…: on a terminal of ours, with its name in "here".
-login_here() {
-	seen='' here=''
-	terminal "tty; stty rows 33 cols 101; $*"
-	expect $'\n'
-	here=${seen%%$'\r'*}
-}
-client() {
-	pgrep -x popcornctl -t "${here#/dev/}"
-}
 modes() {
 	stty -a -F "$here" | grep -o ' -*icanon\| -*echo '
 }

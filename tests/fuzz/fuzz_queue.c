@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct region region = { .start = 0x1000, .length = size };
 	const struct guest_memory memory = { &region, 1 };
 	const uint32_t event = 0;
-	uint16_t before, after;
+	uint16_t used;
 	int r;
 
 	if (size > 65536)
@@ -22,11 +22,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(region.map);
 	if (size)
 		memcpy(region.map, data, size);
-	if (queue_used_index(&memory, &queue, &before) == 0) {
+	if (queue_used_index(&memory, &queue, &used) == 0) {
 		r = queue_refuse(&memory, &queue, true);
 		CHECK(r >= -EBADMSG && r <= POPCORN_QUEUE_SIZE_MAX);
-		/* Its own answers may have gone over the index: only then is it another one. */
-		CHECK(queue_used_index(&memory, &queue, &after) == 0);
 		r = queue_push(&memory, &queue, &event, sizeof(event));
 		CHECK(r == 0 || r == 1 || r == -EFAULT || r == -EBADMSG);
 	} else {

@@ -24,6 +24,7 @@
 
 #include <libpopcorn-msg.h>
 
+#include "../bench/times.h"
 #include "../tap.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -1115,21 +1116,6 @@ static int imposter(uint32_t kernel)
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 /* Round trips of 64 bytes: "min p50 p99" in ns. */
 static int trip(uint32_t kernel, size_t trips)
 {
@@ -1149,9 +1135,7 @@ static int trip(uint32_t kernel, size_t trips)
 			die("call", (int)n);
 		times[i] = now_ns() - begin;
 	}
-	qsort(times, trips, sizeof(times[0]), compare);
-	printf("%ju %ju %ju\n", (uintmax_t)times[0], (uintmax_t)times[trips / 2],
-	       (uintmax_t)times[trips - 1 - trips / 100]);
+	print_times(times, trips);
 	free(times);
 	return EXIT_SUCCESS;
 }

@@ -18,16 +18,13 @@ own_init() {
 
 	mkdir -p "$tree/bin"
 	cp /bin/busybox "$tree/bin/"
-	cat >"$tree/init" <<'INIT'
+	pack_initrd "$tree" <<'INIT'
 #!/bin/busybox sh
 /bin/busybox --install -s /bin
 mkdir -p /proc
 mount -t proc proc /proc
 while :; do sleep 1000; done
 INIT
-	chmod 755 "$tree/init"
-	(cd "$tree" && find . | busybox cpio -o -H newc) >"$tree.cpio" 2>/dev/null
-	echo "$tree.cpio"
 }
 
 # talks KERNEL ANSWER: for wait_until.
@@ -46,10 +43,6 @@ signal_agent() {
 	popcornctl exec "$1" sh -c 'for p in /proc/[0-9]*; do
 		read -r name <$p/comm && [ "$name" = popcorn-agent ] && kill -'"$2"' ${p#/proc/} && echo sent
 	done'
-}
-
-runs() {
-	popcornctl exec t1 sh -c "ps | grep -q '[s]leep 4321'"
 }
 
 version=$(popcornctl --version | head -n 1)
@@ -79,7 +72,7 @@ say '-- ask, wait'
 # What does not end at once gives the agent time to be asked.
 popcornctl exec t1 sh -c 'trap "" HUP TERM; sleep 4321 & wait; wait' &
 caller=$!
-wait_until 10 runs
+wait_until 10 runs t1 'sleep 4321'
 popcornctl stop t1 >/run/steps 2>&1 || fail "stop t1: $(cat /run/steps)"
 wait $caller || true
 cat /run/steps

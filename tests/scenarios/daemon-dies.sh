@@ -28,18 +28,12 @@ ok 'boot db1' popcornctl boot db1 --cpus 2 --memory 256M
 before=$(listed)
 kill_daemon
 is 'list after popcornd was killed' "$(listed)" "$before"
-leader=$(systemctl show popcorn@db0 -p MainPID --value)
-kill -KILL "$leader"
-new_leader() {
-	local pid
-
-	pid=$(systemctl show popcorn@db0 -p MainPID --value)
-	[ "$pid" != 0 ] && [ "$pid" != "$leader" ] && systemctl is-active --quiet popcorn@db0
-}
-wait_until 30 new_leader
+old=$(leader db0)
+kill -KILL "$old"
+wait_until 30 new_leader_is_ready db0 "$old"
 is 'state after the leader was killed' "$(prop db0 State)" running
 is 'it still answers' "$(ask db0 'echo alive')" alive
-kill -KILL "$(daemon)" "$(systemctl show popcorn@db1 -p MainPID --value)"
+kill -KILL "$(daemon)" "$(leader db1)"
 wait_until 30 daemon_back
 wait_until 30 systemctl is-active --quiet popcorn@db1
 is 'list after both were killed' "$(listed)" "$before"

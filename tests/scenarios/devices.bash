@@ -19,7 +19,7 @@ devices_initrd() {
 			/*) cp "$file" "$tree/${module//-/_}.ko" ;;
 			esac
 		done
-		cat >"$tree/init" <<'INIT'
+		pack_initrd "$tree" >/dev/null <<'INIT'
 #!/bin/busybox sh
 /bin/busybox --install -s /bin
 mkdir -p /proc /sys /dev /run
@@ -32,18 +32,13 @@ done
 dmesg -n 1
 exec sh </dev/hvc0 >/dev/hvc0 2>&1
 INIT
-		chmod 755 "$tree/init"
-		(cd "$tree" && find . | busybox cpio -o -H newc) >"$tree.cpio" 2>/dev/null
 	fi
 	echo "$tree.cpio"
 }
 
 # up NAME CPUS [IMAGE]: boots a kernel that has the driver, but no device yet.
 up() {
-	local version=${3:-/boot/vmlinuz-$(uname -r)}
-	version=${version#/boot/vmlinuz-}
-	ok "boot $1" popcornctl boot "$1" --cpus "$2" --memory 256M --network none --no-vsock ${3:+--kernel "$3"} \
-		--initrd "$(devices_initrd "$version")"
+	boot_up "$1" "$2" "${3:-}" devices_initrd --network none --no-vsock
 }
 
 # serve ID SLOT [HOW]: a server in the background, in $server; what it says is in /run/serve.

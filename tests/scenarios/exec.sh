@@ -21,19 +21,6 @@ status_is() {
 	is "status of \"${*:2}\"" $code "$1"
 }
 
-# in_kernel NAME PATTERN: how many processes there have this in their command line.
-in_kernel() {
-	popcornctl exec "$1" sh -c "ps | grep -c '[${2:0:1}]${2:1}'" || true
-}
-
-none_left() {
-	[ "$(in_kernel e1 'sleep 4')" = 0 ]
-}
-
-runs() {
-	[ "$(in_kernel e1 "$1")" != 0 ]
-}
-
 whole_mark
 ok 'boot e1, the agent is its init' popcornctl boot e1 --cpus 1 --memory 256M
 ok 'boot e2, with an init and a root of its own' popcornctl boot e2 --cpus 1 --memory 256M --initrd "$(rooted_initrd)"
@@ -92,7 +79,7 @@ is 'status after SIGINT' $code 7
 is 'what the trap said' "$(tail -n 1 /run/trap)" 'got it'
 popcornctl exec e1 sleep 4321 &
 caller=$!
-wait_until 10 runs 'sleep 4321'
+wait_until 10 runs e1 'sleep 4321'
 kill -TERM $caller
 code=0
 wait $caller || code=$?
@@ -105,16 +92,16 @@ popcornctl exec e1 sh -c 'trap "" HUP TERM; sleep 4322 & sleep 4323' &
 two=$!
 popcornctl exec e1 yes >/dev/null &
 three=$!
-wait_until 10 runs 'sleep 4321'
-wait_until 10 runs 'sleep 4323'
-wait_until 10 runs 'yes'
+wait_until 10 runs e1 'sleep 4321'
+wait_until 10 runs e1 'sleep 4323'
+wait_until 10 runs e1 'yes'
 kill -KILL $one $two $three
 wait $one $two $three 2>/dev/null || true
-wait_until 10 none_left
-is 'processes left in e1' "$(in_kernel e1 'yes')" 0
+wait_until 10 none_runs e1 'sleep 4'
+is 'processes left in e1' "$(processes e1 'yes')" 0
 is 'sessions in e1 but the one that counts' "$(popcornctl exec e1 sh -c 'cat /proc/[0-9]*/comm | grep -c popcorn-session')" 1
 ok 'what a command leaves in its group is ended' popcornctl exec e1 sh -c 'sleep 4324 & exit 0'
-wait_until 10 none_left
+wait_until 10 none_runs e1 'sleep 4'
 
 say '-- another root'
 is 'the root of its init' "$(popcornctl exec e2 cat /marker)" 'the other root'
@@ -135,7 +122,7 @@ is 'top as JSON' "$(popcornctl top --once --json=short | jq -c 'map([.name, .sta
 	'[["primary","running",1,true,true],["e1","running",1,true,true],["e2","running",1,true,true]]'
 popcornctl exec e1 sh -c 'while :; do :; done' &
 caller=$!
-wait_until 10 runs 'while'
+wait_until 10 runs e1 'while'
 is 'who is busy' "$(popcornctl top --once --json=short | jq -c 'map(select(.name == "e1") | .cpu_percent > 50, .busiest[0].name)')" \
 	'[true,"sh"]'
 kill -KILL $caller
@@ -144,7 +131,7 @@ wait $caller 2>/dev/null || true
 say '-- the end of the kernel is the end of its commands'
 popcornctl exec e1 sleep 4321 2>/run/errors &
 caller=$!
-wait_until 10 runs 'sleep 4321'
+wait_until 10 runs e1 'sleep 4321'
 ok 'kill e1' popcornctl kill e1
 code=0
 wait $caller || code=$?

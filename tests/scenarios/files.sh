@@ -31,12 +31,6 @@ another_server() {
 	now=$(server_of "$1")
 	[ -n "$now" ] && [ "$now" != "$2" ]
 }
-has_new_leader() {
-	local pid
-
-	pid=$(systemctl show popcorn@half -p MainPID --value)
-	[ "$pid" != 0 ] && [ "$pid" != "$1" ]
-}
 # last COMMAND…: the last line that it prints in the secondary.
 last() {
 	ask half "$*" | tail -n 1
@@ -103,10 +97,10 @@ ask half 'kill %1; sleep 1; umount -l /d; echo' >/dev/null
 is 'mounted again' "$(last 'for i in 1 2 3 4 5 6 7 8 9 10; do mount -t virtiofs data /d && break; sleep 1; done; sha256sum </d/random')" "$sum"
 
 say '-- the leader is killed under load'
-old=$(server_of data) pid=$(systemctl show popcorn@half -p MainPID --value)
+old=$(server_of data) pid=$(leader half)
 ask half '(i=0; while cat /d/random >/dev/null; do i=$((i + 1)); echo $i >/d/count; done; echo broken >/d/broken) & echo' >/dev/null
 kill -KILL "$pid"
-wait_until 60 has_new_leader "$pid"
+wait_until 60 has_new_leader half "$pid"
 is 'what is open goes on' "$(last 'sha256sum </d/random')" "$sum"
 count=$(cat $data/count)
 goes_on() {

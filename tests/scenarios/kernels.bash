@@ -65,6 +65,60 @@ refused() {
 	is '  nothing has changed' "$(whole_state; listed)" "$before"
 }
 
+# image PATTERN: the newest kernel image in /boot whose version is like this.
+image() {
+	find /boot -name "vmlinuz-$1" | sort -V | tail -n 1
+}
+
+# pack_initrd FOLDER: an initrd of what is in it, with the init that comes from standard input; its path.
+pack_initrd() {
+	cat >"$1/init"
+	chmod 755 "$1/init"
+	(cd "$1" && find . | busybox cpio -o -H newc) >"$1.cpio" 2>/dev/null
+	echo "$1.cpio"
+}
+
+# boot_up NAME CPUS IMAGE INITRD [OPTION…]: boots a kernel of this image, or ("") of that of the primary, with what the
+# command INITRD makes for its version.
+boot_up() {
+	local name=$1 cpus=$2 image=$3 initrd=$4 version=${3:-/boot/vmlinuz-$(uname -r)}
+
+	shift 4
+	ok "boot $name" popcornctl boot "$name" --cpus "$cpus" --memory 256M "$@" ${image:+--kernel "$image"} \
+		--initrd "$("$initrd" "${version#/boot/vmlinuz-}")"
+}
+
+# processes KERNEL PATTERN: how many there have this in their command line.
+processes() {
+	popcornctl exec "$1" sh -c "ps | grep -c '[${2:0:1}]${2:1}'" || true
+}
+
+# runs KERNEL PATTERN: for wait_until, as none_runs.
+runs() {
+	[ "$(processes "$1" "$2")" -gt 0 ]
+}
+
+none_runs() {
+	[ "$(processes "$1" "$2")" = 0 ]
+}
+
+# leader KERNEL: the process of its unit, or 0.
+leader() {
+	systemctl show "popcorn@$1" -p MainPID --value
+}
+
+# has_new_leader KERNEL PID: it has one, and not this one; new_leader_is_ready: and its unit is up with it.
+has_new_leader() {
+	local pid
+
+	pid=$(leader "$1")
+	[ "$pid" != 0 ] && [ "$pid" != "$2" ]
+}
+
+new_leader_is_ready() {
+	has_new_leader "$@" && systemctl is-active --quiet "popcorn@$1"
+}
+
 # rooted_initrd: its init goes to another root, as that of a distribution does; its path.
 rooted_initrd() {
 	local tree=/run/rooted

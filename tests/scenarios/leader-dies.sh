@@ -12,13 +12,10 @@
 . "$(dirname "$0")/kernels.bash"
 
 whole_mark
-leader() {
-	systemctl show popcorn@half -p MainPID --value
-}
 # at STEP: popcornctl's output in /run/said names it; "queued" and "running" are ours.
 at() {
 	case $1 in
-	queued) [ "$(leader)" != 0 ] ;;
+	queued) [ "$(leader half)" != 0 ] ;;
 	running) has_state half running ;;
 	stopping) has_state half stopping ;;
 	*) grep -qw "$1" /run/said ;;
@@ -29,13 +26,7 @@ at_or_over() {
 	at "$1" || ! kill -0 "$2" 2>/dev/null
 }
 has_leader() {
-	[ "$(leader)" != 0 ]
-}
-has_new_leader() {
-	local pid
-
-	pid=$(leader)
-	[ "$pid" != 0 ] && [ "$pid" != "$1" ] && systemctl is-active --quiet popcorn@half
+	[ "$(leader half)" != 0 ]
 }
 # Its unit has come to rest: no leader, and none to come.
 at_rest() {
@@ -57,13 +48,13 @@ for step in queued reserve load start kernel agent running; do
 	boot=$!
 	wait_until 60 at_or_over "$step" $boot
 	wait_until 30 has_leader
-	old=$(leader)
+	old=$(leader half)
 	kill -KILL "$old" 2>/dev/null || true
 	code=0
 	wait $boot || code=$?
 	[ "$code" = 0 ] || fail "boot ended with $code: $(cat /run/said)"
 	is '  state' "$(prop half State)" running
-	wait_until 30 has_new_leader "$old"
+	wait_until 30 new_leader_is_ready half "$old"
 	is '  it answers' "$(ask half 'echo alive')" alive
 	is '  its first line was printed once' \
 		"$(journalctl -u popcorn@half -o cat --since=@"$since" | grep -c 'Linux version')" 1
@@ -72,7 +63,7 @@ for step in queued reserve load start kernel agent running; do
 	wait_until 30 at_rest
 	# Nothing starts it again by itself.
 	sleep 1
-	is '  its unit has no process' "$(leader)" 0
+	is '  its unit has no process' "$(leader half)" 0
 	forget
 	systemctl reset-failed popcorn@half 2>/dev/null || true
 done
@@ -82,7 +73,7 @@ for what in 'stopping stop' 'release stop' 'kill kill' 'release kill'; do
 	read -r step verb <<<"$what"
 	say "-- the leader is killed during a $verb, at \"$step\""
 	ok '  boot' popcornctl boot half --cpus 1 --memory 256M
-	old=$(leader)
+	old=$(leader half)
 	popcornctl "$verb" half >/run/said 2>&1 &
 	stop=$!
 	wait_until 60 at_or_over "$step" $stop
@@ -95,7 +86,7 @@ for what in 'stopping stop' 'release stop' 'kill kill' 'release kill'; do
 	esac
 	wait_until 30 at_rest
 	sleep 1
-	is '  its unit has no process' "$(leader)" 0
+	is '  its unit has no process' "$(leader half)" 0
 	is '  it stays stopped' "$(prop half State)" stopped
 	forget
 	systemctl reset-failed popcorn@half 2>/dev/null || true

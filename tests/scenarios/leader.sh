@@ -12,17 +12,8 @@
 . "$(dirname "$0")/kernels.bash"
 
 whole_mark
-leader() {
-	systemctl show "popcorn@$1" -p MainPID --value
-}
 times_in_journal() {
 	journalctl -u "popcorn@$1" -o cat | grep -c -- "$2" || true
-}
-has_new_leader() {
-	local pid
-
-	pid=$(leader "$1")
-	[ "$pid" != 0 ] && [ "$pid" != "$2" ] && systemctl is-active --quiet "popcorn@$1"
 }
 
 say '-- killed while the kernel runs'
@@ -30,7 +21,7 @@ ok 'boot' popcornctl boot a --cpus 1 --memory 256M
 for _ in 1 2 3; do
 	old=$(leader a)
 	kill -KILL "$old"
-	wait_until 30 has_new_leader a "$old"
+	wait_until 30 new_leader_is_ready a "$old"
 	is 'it still runs' "$(prop a State)" running
 done
 is 'it answers' "$(ask a 'echo still-$((40 + 2))')" still-42
@@ -62,7 +53,7 @@ old=$(leader a)
 kill -KILL "$old"
 wait $boot || fail "boot: $(cat /run/boot.log)"
 is 'state' "$(prop a State)" running
-wait_until 30 has_new_leader a "$old"
+wait_until 30 new_leader_is_ready a "$old"
 
 say '-- booted again right after a crash, while its leader is still ending'
 for _ in 1 2 3; do

@@ -12,10 +12,6 @@
 . "$(dirname "$0")/kernels.bash"
 . "$(dirname "$0")/messages.bash"
 
-image() {
-	find /boot -name "vmlinuz-$1" | sort -V | tail -n 1
-}
-
 whole_mark
 popcornctl list
 ok 'load the test module' insmod "$(dirname "$0")/modules/popcorn_msgtest.ko"

@@ -15,7 +15,7 @@ messages_initrd() {
 		mkdir -p "$tree/bin"
 		cp /bin/busybox "$(dirname "$0")/bin/msguser" "$tree/bin/"
 		cp "$(dirname "$0")/modules/$1"/*.ko "$tree/"
-		cat >"$tree/init" <<'INIT'
+		pack_initrd "$tree" >/dev/null <<'INIT'
 #!/bin/busybox sh
 /bin/busybox --install -s /bin
 mkdir -p /proc /sys /dev /run
@@ -27,18 +27,13 @@ insmod /popcorn_msgtest.ko
 dmesg -n 1
 exec sh </dev/hvc0 >/dev/hvc0 2>&1
 INIT
-		chmod 755 "$tree/init"
-		(cd "$tree" && find . | busybox cpio -o -H newc) >"$tree.cpio" 2>/dev/null
 	fi
 	echo "$tree.cpio"
 }
 
 # up NAME CPUS [IMAGE]: boots a kernel that takes part.
 up() {
-	local version=${3:-/boot/vmlinuz-$(uname -r)}
-	version=${version#/boot/vmlinuz-}
-	ok "boot $1" popcornctl boot "$1" --cpus "$2" --memory 256M ${3:+--kernel "$3"} \
-		--initrd "$(messages_initrd "$version")"
+	boot_up "$1" "$2" "${3:-}" messages_initrd
 }
 
 # on NAME COMMAND: in a secondary, or here for "primary".

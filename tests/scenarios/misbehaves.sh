@@ -20,7 +20,7 @@ tree=/run/misbehaves
 mkdir -p $tree/bin
 cp /bin/busybox $tree/bin/
 cp "$(dirname "$0")/modules/popcorn_misbehave.ko" $tree/
-cat >$tree/init <<'INIT'
+pack_initrd $tree >/dev/null <<'INIT'
 #!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev
 /bin/busybox mount -t proc proc /proc
@@ -28,8 +28,6 @@ cat >$tree/init <<'INIT'
 /bin/busybox mount -t devtmpfs devtmpfs /dev
 exec /bin/busybox sh </dev/hvc0 >/dev/hvc0 2>&1
 INIT
-chmod 755 $tree/init
-(cd $tree && find . | busybox cpio -o -H newc) >/run/misbehaves.cpio
 
 # crashes NAME REASON PARAMETERS…
 crashes() {

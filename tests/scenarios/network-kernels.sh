@@ -33,17 +33,8 @@ cannot_ping() {
 	[ "$code" = 1 ]
 }
 
-# in_kernel KERNEL COMMAND
-in_kernel() {
-	popcornctl exec "$1" -- busybox sh -c "$2"
-}
-
-interfaces() {
-	ip -o link | awk -F': ' '{ print $2 }'
-}
-
 whole_mark
-before=$(interfaces; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward)
+before=$(network_state)
 # The outside: another machine behind an interface of the primary's.
 ip netns add outside
 ip link add to-outside type veth peer name eth0 netns outside
@@ -165,15 +156,9 @@ more_received() {
 	[ "$(received)" -gt "$1" ]
 }
 wait_until 30 more_received 20
-old=$(systemctl show popcorn@db0 -p MainPID --value)
+old=$(leader db0)
 kill -KILL "$old"
-has_new_leader() {
-	local pid
-
-	pid=$(systemctl show popcorn@db0 -p MainPID --value)
-	[ "$pid" != 0 ] && [ "$pid" != "$old" ]
-}
-wait_until 30 has_new_leader
+wait_until 30 has_new_leader db0 "$old"
 wait_until 30 more_received $(($(received) + 20))
 kill $load
 wait $load || true
@@ -195,8 +180,7 @@ gone() {
 	! ip link show to-outside
 }
 wait_until 10 gone
-is 'interfaces, rules and forwarding are as before' \
-	"$(interfaces; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward)" "$before"
+is 'interfaces, rules and forwarding are as before' "$(network_state)" "$before"
 is 'files of the network' "$(find /run/popcorn -name hosts -o -name network)" ''
 ok 'all are forgotten' popcornctl release db0 db1 alone
 systemctl reset-failed

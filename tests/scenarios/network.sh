@@ -9,12 +9,7 @@
 # timeout: 240
 
 . "$(dirname "$0")/lib.sh"
-
-network_state() {
-	ip -o link | awk -F': ' '{ print $2 }'
-	nft list ruleset
-	cat /proc/sys/net/ipv4/ip_forward
-}
+. "$(dirname "$0")/kernels.bash"
 
 whole_mark
 nft -f - <<'RULES'

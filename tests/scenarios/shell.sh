@@ -8,35 +8,11 @@
 # apic: xapic
 # timeout: 600
 
+# terminal.bash sets these.
+# shellcheck disable=SC2154
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/kernels.bash"
 . "$(dirname "$0")/terminal.bash"
-
-# login_here COMMAND…: on a terminal of ours, with its name in "here".
-login_here() {
-	# expect() reads on from what is seen.
-	seen=''
-	terminal "tty; stty rows 33 cols 101; $*"
-	expect $'\n'
-	here=${seen%%$'\r'*}
-}
-
-client() {
-	pgrep -x popcornctl -t "${here#/dev/}"
-}
-
-# in_kernel NAME PATTERN: how many processes there have this in their command line.
-in_kernel() {
-	popcornctl exec "$1" sh -c "ps | grep -c '[${2:0:1}]${2:1}'" || true
-}
-
-none_runs() {
-	[ "$(in_kernel e1 'sleep 4')" = 0 ]
-}
-
-runs() {
-	[ "$(in_kernel e1 "$1")" != 0 ]
-}
 
 sessions() {
 	popcornctl exec e1 sh -c 'cat /proc/[0-9]*/comm | grep -c popcorn-session'
@@ -86,19 +62,19 @@ stty -F "$here" rows 44 cols 55
 type_keys 'until [ "$(stty size)" = "44 55" ]; do sleep 0.1; done; echo "re"sized\r'
 expects 'it follows ours' $'resized\r'
 type_keys 'sleep 4321\r'
-wait_until 20 runs 'sleep 4321'
+wait_until 20 runs e1 'sleep 4321'
 type_keys '\0003'
-wait_until 20 none_runs
+wait_until 20 none_runs e1 'sleep 4'
 type_keys 'echo "st"atus=$?\r'
 expects 'Ctrl-C' status=130
 type_keys 'sleep 4321\r'
-wait_until 20 runs 'sleep 4321'
+wait_until 20 runs e1 'sleep 4321'
 type_keys '\0034'
-wait_until 20 none_runs
+wait_until 20 none_runs e1 'sleep 4'
 type_keys 'echo "st"atus=$?\r'
 expects 'Ctrl-\' status=131
 type_keys 'sleep 4321\r'
-wait_until 20 runs 'sleep 4321'
+wait_until 20 runs e1 'sleep 4321'
 type_keys '\0032'
 type_keys 'jobs; echo "jo"bs\r'
 expects 'Ctrl-Z' $'jobs\r'
@@ -114,7 +90,7 @@ for way in escape TERM SEGV KILL; do
 	expect Connected
 	type_keys "echo 'be'gun; sleep 4321\r"
 	expect begun
-	wait_until 20 runs 'sleep 4321'
+	wait_until 20 runs e1 'sleep 4321'
 	case $way in
 	escape)
 		type_keys '\0035\0035\0035'
@@ -135,7 +111,7 @@ for way in escape TERM SEGV KILL; do
 		has 'killed' $'\nstatus 137\r?\n'
 		;;
 	esac
-	wait_until 20 none_runs
+	wait_until 20 none_runs e1 'sleep 4'
 	wait_until 20 no_sessions
 	say "ok: $way: nothing is left"
 done

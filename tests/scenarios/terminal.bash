@@ -8,7 +8,22 @@ terminal() {
 	coproc terminal { exec script -qefc "$*; echo status \$?; stty -a | grep -o ' -*icanon\| -*echo '" \
 		/dev/null 2>&1; }
 	exec {to}>&"${terminal[1]}" {from}<&"${terminal[0]}"
+	# shellcheck disable=SC2154 # coproc sets it
 	terminal_pid=$terminal_PID
+}
+
+# login_here COMMAND…: on a terminal of ours, with its name in "here".
+login_here() {
+	# expect() reads on from what is seen.
+	seen='' here=''
+	terminal "tty; stty rows 33 cols 101; $*"
+	expect $'\n'
+	here=${seen%%$'\r'*}
+}
+
+# client: the process of popcornctl there.
+client() {
+	pgrep -x popcornctl -t "${here#/dev/}"
 }
 
 # expect TEXT: reads until it comes; all that came is in "seen".

@@ -11,10 +11,6 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/kernels.bash"
 
-image() {
-	find /boot -name "vmlinuz-$1" | sort -V | tail -n 1
-}
-
 whole_mark
 new=$(image '6.12*-amd64') rt=$(image '6.1.*-rt-amd64')
 [ -n "$new" ] && [ -n "$rt" ] || fail 'the test image lacks a kernel'

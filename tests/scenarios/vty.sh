@@ -14,10 +14,6 @@
 
 BYTES=1048576
 
-image() {
-	find /boot -name "vmlinuz-$1" | sort -V | tail -n 1
-}
-
 # there NAME COMMAND: in a kernel, or here for "primary".
 there() {
 	if [ "$1" = primary ]; then

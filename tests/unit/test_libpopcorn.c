@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* libpopcorn against fake-popcornd --demo, which tests/cli/with-popcornd starts. */
-#include <check.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -10,6 +9,8 @@
 #include <unistd.h>
 
 #include <libpopcorn.h>
+
+#include "run.h"
 
 #define ERROR "org.popcornlinux.Popcorn1.Error."
 
@@ -557,8 +558,6 @@ int main(void)
 {
 	Suite *suite = suite_create("libpopcorn");
 	TCase *alone = tcase_create("alone"), *with = tcase_create("with popcornd");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_test(alone, test_null);
 	tcase_add_test(alone, test_not_connected);
@@ -579,8 +578,5 @@ int main(void)
 	tcase_add_test(with, test_daemon_dies);
 	suite_add_tcase(suite, alone);
 	suite_add_tcase(suite, with);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(suite);
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The network between kernels, on a system that is not there: each of its calls fails in turn. */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 
 #include "agent/agent-config.h"
 #include "network.h"
+#include "run.h"
 #include "util.h"
 
 #define LINKS 16
@@ -954,8 +954,6 @@ int main(void)
 {
 	Suite *suite = suite_create("network");
 	TCase *whole = tcase_create("whole"), *texts = tcase_create("texts");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_checked_fixture(whole, setup, teardown);
 	tcase_add_test(whole, test_life);
@@ -977,9 +975,5 @@ int main(void)
 	tcase_add_test(texts, test_agent_names);
 	tcase_add_test(texts, test_rules);
 	suite_add_tcase(suite, texts);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_suite(suite);
 }

@@ -8,7 +8,6 @@
  * machine that is there for tests, and for programs that may not have a namespace.
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -23,6 +22,7 @@
 #include <unistd.h>
 
 #include "network.h"
+#include "run.h"
 #include "util.h"
 
 #define SKIPPED 77
@@ -777,8 +777,6 @@ int main(int argc, char **argv)
 {
 	Suite *suite = suite_create("network-link");
 	TCase *whole = tcase_create("namespace");
-	SRunner *runner;
-	int failed;
 
 	here = argc > 1 ? argv[1] : NULL;
 	if ((!here && unshare(CLONE_NEWNET) < 0) || access("/dev/net/tun", R_OK | W_OK) < 0) {
@@ -792,9 +790,5 @@ int main(int argc, char **argv)
 	tcase_add_loop_test(whole, test_nat, 0, 2);
 	tcase_add_loop_test(whole, test_uplink, 0, 2);
 	suite_add_tcase(suite, whole);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_suite(suite);
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Rules that somebody throws away come back. On the real nftables, in a namespace; else it ends with 77. */
-#include <check.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "manager.h"
+#include "run.h"
 #include "util.h"
 
 #define SKIPPED 77
@@ -77,8 +77,6 @@ int main(void)
 {
 	Suite *suite = suite_create("network-watch");
 	TCase *whole = tcase_create("namespace");
-	SRunner *runner;
-	int failed;
 
 	if (unshare(CLONE_NEWNET) < 0 || access("/dev/net/tun", R_OK | W_OK) < 0) {
 		printf("skipped: no network namespace, or no taps: %s\n", strerror(errno));
@@ -86,9 +84,5 @@ int main(void)
 	}
 	tcase_add_test(whole, test_flush);
 	suite_add_tcase(suite, whole);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_suite(suite);
 }

@@ -4,7 +4,6 @@
  * and through glibc, which finds the module by LD_LIBRARY_PATH.
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <netdb.h>
@@ -17,6 +16,7 @@
 #include <unistd.h>
 
 #include "hosts.h"
+#include "run.h"
 
 #define GOOD "10.77.0.1 primary\n10.77.0.2 db0\n10.77.1.44 Web.1\n"
 
@@ -263,8 +263,6 @@ int main(void)
 {
 	Suite *suite = suite_create("nss");
 	TCase *parser = tcase_create("parser"), *whole = tcase_create("module");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_test(parser, test_parser);
 	suite_add_tcase(suite, parser);
@@ -273,9 +271,5 @@ int main(void)
 	tcase_add_test(whole, test_answers);
 	tcase_add_test(whole, test_glibc);
 	suite_add_tcase(suite, whole);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_suite(suite);
 }

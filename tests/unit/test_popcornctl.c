@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The parts of popcornctl that need no popcornd. */
-#include <check.h>
 #include <errno.h>
 #include <locale.h>
 #include <math.h>
@@ -12,6 +11,7 @@
 #include "json.h"
 #include "output.h"
 #include "parse.h"
+#include "run.h"
 #include "util.h"
 
 START_TEST(test_size)
@@ -334,8 +334,6 @@ int main(void)
 {
 	Suite *suite = suite_create("popcornctl");
 	TCase *tests = tcase_create("all");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	setlocale(LC_CTYPE, "C.UTF-8");
 	tcase_add_test(tests, test_size);
@@ -348,8 +346,5 @@ int main(void)
 	tcase_add_test(tests, test_tail);
 	tcase_add_test(tests, test_read_available);
 	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(suite);
 }

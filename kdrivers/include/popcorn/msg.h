@@ -64,7 +64,8 @@ struct popcorn_msg {
  */
 typedef int (*popcorn_msg_handler)(const struct popcorn_msg *msg, const void *payload, void *data);
 
-#define POPCORN_MSG_SLEEPS (1U << 0)
+/* popcorn_msg_type.flags */
+#define POPCORN_MSG_SLEEPS (1U << 0) /* the handler may: see above */
 
 struct popcorn_msg_type {
 	u16 type; /* POPCORN_MSG_TYPE_FIRST..POPCORN_MSG_TYPES - 1 */

@@ -59,7 +59,7 @@ struct popcorn_virtio_slot {
 	__u64 features;	 /* offered */
 	__u32 config_length;
 	__u32 config_generation; /* odd: being written; as in virtio 1.2, 4.2.2 */
-	__u32 flags;		 /* POPCORN_VIRTIO_FAILED */
+	__u32 flags;		 /* POPCORN_VIRTIO_FAILED, POPCORN_VIRTIO_REMOVED */
 	__u32 done;		 /* the last @request that was carried out */
 	__u8 reserved0[88];
 

@@ -7,7 +7,7 @@
  *	slot=		the device
  *	queue=		the queue that the harm is done to
  *	seconds=	how long, for what takes time
- *	how=		see rings[], requests[] and loops[]
+ *	how=		see rings[], harm_request() and loops[]
  */
 #include <linux/acpi.h>
 #include <linux/delay.h>
