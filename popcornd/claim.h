@@ -16,6 +16,7 @@ struct resources {
 	char *root; /* of /sys and /proc: "" but for tests */
 	char *leases;
 	uint64_t block_size;
+	uint16_t pm_timer; /* see struct image_partition */
 
 	pthread_mutex_t lock; /* for all that follows */
 	char *run;

@@ -11,6 +11,7 @@
 #include "sysfs.h"
 
 #define CPU_DIR "/sys/devices/system/cpu"
+#define FADT_FILE "/sys/firmware/acpi/tables/FACP"
 
 const char *list_text(hwloc_const_bitmap_t set, char buf[LIST_TEXT_MAX])
 {
@@ -27,6 +28,15 @@ const char *list_text(hwloc_const_bitmap_t set, char buf[LIST_TEXT_MAX])
 }
 
 /* Making and freeing. */
+
+/* A machine without such a table has no such timer. */
+static uint16_t read_pm_timer(const char *root)
+{
+	uint8_t fadt[512];
+	ssize_t n = sysfs_read_bytes(root, fadt, sizeof(fadt), FADT_FILE);
+
+	return n < 0 ? 0 : acpi_pm_timer(fadt, (size_t)n);
+}
 
 static void resources_freep(struct resources **resources)
 {
@@ -64,6 +74,7 @@ int resources_new(const struct config *config, struct driver *driver, const char
 			"primary needs a kernel with memory hot-remove, which the distributions' "
 			"have",
 			r->root);
+	r->pm_timer = read_pm_timer(r->root);
 	k = topology_load_live(r->root, r->run, &r->topology, error);
 	if (k < 0)
 		return k;
@@ -971,6 +982,7 @@ int claim_partition(struct claim *claim, int kernel_fd, struct image_partition *
 		.low_length = status.low_length,
 		.primary_boot_apicid = info.boot_apicid,
 		.tsc_khz = info.tsc_khz,
+		.pm_timer = r->pm_timer,
 		.distances = claim->distances,
 		.nodes = claim->nodes,
 		.n_nodes = n_nodes,

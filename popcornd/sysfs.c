@@ -57,6 +57,34 @@ static int read_line(const char *path, char *ret, size_t size)
 	return 0;
 }
 
+ssize_t sysfs_read_bytes(const char *root, void *ret, size_t size, const char *format, ...)
+{
+	_cleanup_close_ int fd = -1;
+	char path[PATH_MAX];
+	size_t done = 0;
+	va_list ap;
+	int r;
+
+	va_start(ap, format);
+	r = make_path(path, root, format, ap);
+	va_end(ap);
+	if (r < 0)
+		return r;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	while (done < size) {
+		ssize_t n = read(fd, (char *)ret + done, size - done);
+
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
+}
+
 int sysfs_read(const char *root, char *ret, size_t size, const char *format, ...)
 {
 	char path[PATH_MAX];

@@ -12,6 +12,9 @@
 /* The first line, without the newline, into @ret; -EOVERFLOW if it does not fit. */
 int sysfs_read(const char *root, char *ret, size_t size, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
+/* The first bytes of a file, @size of them or as many as there are: their number. */
+ssize_t sysfs_read_bytes(const char *root, void *ret, size_t size, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
 /* A number in the given base. -EINVAL: something else is there. */
 int sysfs_read_number(const char *root, int base, uint64_t *ret, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));

@@ -29,6 +29,8 @@
 #define FADT_HW_REDUCED (1u << 20)
 #define FADT_BOOT_NO_VGA (1u << 2)
 #define FADT_BOOT_NO_CMOS_RTC (1u << 5)
+/* 4.8.3.3 */
+#define PM_TIMER_LENGTH 4
 
 /* 5.2.12 */
 #define MADT_LOCAL_APIC 0
@@ -76,18 +78,25 @@ struct acpi_rsdp {
 
 /* Generic address structure, 5.2.3.2. */
 struct acpi_gas {
-	uint8_t space; /* 0 = system memory */
+	uint8_t space;
 	uint8_t width, offset;
-	uint8_t access; /* 1 = byte */
+	uint8_t access; /* 1 = byte, 3 = 4 bytes */
 	uint64_t address;
 } __attribute__((packed));
+#define GAS_MEMORY 0
+#define GAS_PORT 1
 
 struct acpi_fadt {
 	struct acpi_header header;
 	uint32_t facs, dsdt;
 	uint8_t reserved0, profile;
 	uint16_t sci_int;
-	uint8_t pm1[61]; /* fixed hardware: absent when hardware-reduced */
+	/* Fixed hardware, which is absent when hardware-reduced. */
+	uint8_t pm1[28];
+	uint32_t pm_timer;
+	uint8_t pm2[11];
+	uint8_t pm_timer_length;
+	uint8_t pm3[17];
 	uint16_t boot_flags;
 	uint8_t reserved1;
 	uint32_t flags;
@@ -96,13 +105,16 @@ struct acpi_fadt {
 	uint16_t arm_boot_flags;
 	uint8_t minor;
 	uint64_t x_facs, x_dsdt;
-	struct acpi_gas x_pm1[8];
+	struct acpi_gas x_pm1[5], x_pm_timer, x_gpe[2];
 	struct acpi_gas sleep_control, sleep_status;
 	uint64_t hypervisor;
 } __attribute__((packed));
+_Static_assert(offsetof(struct acpi_fadt, pm_timer) == 76, "FADT");
+_Static_assert(offsetof(struct acpi_fadt, pm_timer_length) == 91, "FADT");
 _Static_assert(offsetof(struct acpi_fadt, boot_flags) == 109, "FADT");
 _Static_assert(offsetof(struct acpi_fadt, flags) == 112, "FADT");
 _Static_assert(offsetof(struct acpi_fadt, x_dsdt) == 140, "FADT");
+_Static_assert(offsetof(struct acpi_fadt, x_pm_timer) == 208, "FADT");
 _Static_assert(offsetof(struct acpi_fadt, sleep_control) == 244, "FADT");
 _Static_assert(sizeof(struct acpi_fadt) == 276, "FADT");
 
@@ -248,10 +260,33 @@ static void table_list(struct area *area, const void *table)
 
 static struct acpi_gas gas_byte(uint64_t address)
 {
-	return (struct acpi_gas){ .width = 8, .access = 1, .address = address };
+	return (struct acpi_gas){
+		.space = GAS_MEMORY, .width = 8, .access = 1, .address = address
+	};
 }
 
-static void build_fadt(struct area *area, uint64_t head)
+uint16_t acpi_pm_timer(const void *bytes, size_t size)
+{
+	struct acpi_fadt fadt = { 0 };
+	uint64_t port;
+
+	if (size < offsetof(struct acpi_fadt, reset_register))
+		return 0;
+	memcpy(&fadt, bytes, size < sizeof(fadt) ? size : sizeof(fadt));
+	if (memcmp(fadt.header.signature, "FACP", 4) != 0 || fadt.flags & FADT_HW_REDUCED ||
+	    fadt.pm_timer_length != PM_TIMER_LENGTH)
+		return 0;
+	/* 5.2.9: the extended address is the one to use, if it is not zero. */
+	port = fadt.pm_timer;
+	if (fadt.x_pm_timer.address) {
+		if (fadt.x_pm_timer.space != GAS_PORT)
+			return 0;
+		port = fadt.x_pm_timer.address;
+	}
+	return port <= UINT16_MAX - PM_TIMER_LENGTH + 1 ? (uint16_t)port : 0;
+}
+
+static void build_fadt(struct area *area, uint64_t head, uint16_t pm_timer)
 {
 	struct acpi_header *dsdt;
 	struct acpi_fadt *fadt;
@@ -268,13 +303,27 @@ static void build_fadt(struct area *area, uint64_t head)
 	if (!fadt)
 		return;
 	/*
-	 * HW_REDUCED: no PIT, no PIC, no PM timer, no SMI. APIC_PHYSICAL: with logical destinations
+	 * HW_REDUCED: no PIT, no PIC, no SMI. APIC_PHYSICAL: with logical destinations
 	 * the CPUs of two kernels share ids, and one kernel's IPI stops a CPU of the other. The
 	 * boot flag for an i8042 is not set: there is none.
 	 */
 	fadt->flags = FADT_HW_REDUCED | FADT_APIC_PHYSICAL | FADT_RESET_REG_SUP;
 	fadt->boot_flags = FADT_BOOT_NO_VGA | FADT_BOOT_NO_CMOS_RTC;
 	fadt->x_dsdt = area_address(area, dsdt);
+	/*
+	 * The machine's PM timer, in spite of HW_REDUCED: a counter that is only read. A kernel without TSC
+	 * deadline measures its APIC timer over 100 ms of the TSC, and a CPU that does not run for part of
+	 * that time (a virtual one, or in SMM) measures nonsense, up to "too slow, disabled": a kernel without
+	 * a timer. Linux corrects that by this counter, if its address is here (acpi_parse_fadt(),
+	 * calibrate_by_pmtimer()).
+	 */
+	if (pm_timer)
+		fadt->x_pm_timer = (struct acpi_gas){
+			.space = GAS_PORT,
+			.width = 8 * PM_TIMER_LENGTH,
+			.access = 3,
+			.address = pm_timer,
+		};
 	/*
 	 * The "registers" are bytes of RAM, which popcorn_kexec watches. Sleep status is the same
 	 * byte as sleep control: a kernel that goes to sleep waits for it to change, without an end
@@ -581,7 +630,7 @@ int acpi_build(const struct image_partition *partition, const struct bzimage *ke
 
 	/* First, so that it has a fixed place; its pointer is known last. */
 	rsdp = area_add(&area, sizeof(*rsdp));
-	build_fadt(&area, head);
+	build_fadt(&area, head, partition->pm_timer);
 	build_madt(&area, partition, kernel);
 	r = build_numa(&area, partition);
 	if (r < 0)

@@ -74,6 +74,7 @@ struct image_partition {
 	uint64_t low_start, low_length; /* RAM below 640 KiB */
 	uint32_t primary_boot_apicid;	/* the machine's boot CPU */
 	uint32_t tsc_khz;
+	uint16_t pm_timer;	  /* port of the machine's ACPI PM timer, or 0: none */
 	bool is_tested;		  /* the primary is the same kernel */
 	uint64_t random[2];	  /* from getrandom(): where bzimage.vmlinux will lie (KASLR) */
 	const uint8_t *distances; /* n_nodes x n_nodes SLIT values, or NULL */
@@ -119,6 +120,9 @@ int image_cmdline(const char *user, const struct bzimage *kernel,
  */
 int acpi_build(const struct image_partition *partition, const struct bzimage *kernel, uint64_t base,
 	       void *buf, size_t size, uint64_t *ret_rsdp);
+
+/* The PM timer's port in the bytes of a machine's FADT; 0: there is none, or nothing that makes sense. */
+uint16_t acpi_pm_timer(const void *fadt, size_t size);
 
 /*
  * The initramfs that popcornd adds: newc cpio archives. An initrd given by the user keeps its place

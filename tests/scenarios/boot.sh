@@ -38,6 +38,9 @@ ok 'the console starts with the first line of the kernel' sh -c 'popcornctl log 
 ok 'the console is in the journal' sh -c 'journalctl -u popcorn@db0 | grep "Linux version"'
 ok 'the kernel log is read from memory' sh -c 'popcornctl log --kernel db1 | grep "Linux version"'
 
+is 'its PM timer is that of the primary' "$(popcornctl log --kernel db1 | grep -o 'PM-Timer IO Port: .*')" \
+	"$(dmesg | grep -o 'PM-Timer IO Port: .*')"
+
 ok 'both are asked to stop' popcornctl stop db0 db1
 is 'state of db0' "$(prop db0 State)" stopped
 is 'units of the kernels' "$(systemctl is-active popcorn@db0 popcorn@db1 | sort -u)" inactive

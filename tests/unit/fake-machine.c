@@ -222,6 +222,7 @@ struct fake *fake_new(unsigned cpus, unsigned threads_per_core, unsigned blocks,
 {
 	struct fake *fake = mmap(NULL, sizeof(*fake), PROT_READ | PROT_WRITE,
 				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	uint8_t fadt[116] = "FACP";
 	pthread_mutexattr_t attr;
 
 	ck_assert_ptr_ne(fake, MAP_FAILED);
@@ -255,6 +256,10 @@ struct fake *fake_new(unsigned cpus, unsigned threads_per_core, unsigned blocks,
 	write_text(fake, "/proc/sys/vm/compact_memory", "%s", "");
 	write_text(fake, "/proc/sys/vm/drop_caches", "%s", "");
 	write_text(fake, "/run/x", "%s", "");
+	fadt[76] = FAKE_PM_TIMER & 0xff;
+	fadt[77] = FAKE_PM_TIMER >> 8;
+	fadt[91] = 4;
+	fake_write_file(fake, "/sys/firmware/acpi/tables/FACP", fadt, sizeof(fadt));
 	fake_refresh(fake);
 	the_fake = fake;
 	return fake;

@@ -20,6 +20,7 @@
 #define FAKE_BLOCKS_MAX 256
 #define FAKE_KERNELS_MAX 8
 #define FAKE_BLOCK_SIZE (128ULL << 20)
+#define FAKE_PM_TIMER 0x608
 #define FAKE_STATES_MAX 8
 
 struct fake_block {

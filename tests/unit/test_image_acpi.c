@@ -217,6 +217,65 @@ START_TEST(test_fadt)
 }
 END_TEST
 
+START_TEST(test_pm_timer)
+{
+	const uint8_t *t;
+	uint8_t gas[12] = { 1, 32, 0, 3 };
+	char *text;
+
+	partition.pm_timer = 0x608;
+	build();
+	t = find("FACP", 6);
+	gas[4] = 0x08;
+	gas[5] = 0x06;
+	ck_assert_mem_eq(t + 208, gas, sizeof(gas));
+	for (size_t i = 148; i < 244; i++)
+		ck_assert(t[i] == 0 || (i >= 208 && i < 220));
+	text = disassemble(t);
+	says(text, "Space ID : 01 [SystemIO]");
+	says(text, "Encoded Access Width : 03 [DWord Access:32]");
+	says(text, "Address : 0000000000000608");
+}
+END_TEST
+
+START_TEST(test_read_pm_timer)
+{
+	uint8_t fadt[276] = "FACP";
+	const uint8_t gas[12] = { 1, 32, 0, 3, 0x08, 0x18 };
+
+	ck_assert_uint_eq(acpi_pm_timer(fadt, sizeof(fadt)), 0);
+	fadt[76] = 0x08;
+	fadt[77] = 0x06;
+	ck_assert_uint_eq(acpi_pm_timer(fadt, sizeof(fadt)), 0);
+	fadt[91] = 4;
+	ck_assert_uint_eq(acpi_pm_timer(fadt, sizeof(fadt)), 0x608);
+	/* Of ACPI 1.0, and one that ends early. */
+	ck_assert_uint_eq(acpi_pm_timer(fadt, 116), 0x608);
+	ck_assert_uint_eq(acpi_pm_timer(fadt, 115), 0);
+	ck_assert_uint_eq(acpi_pm_timer(fadt, 0), 0);
+	/* The extended address goes before. */
+	memcpy(fadt + 208, gas, sizeof(gas));
+	ck_assert_uint_eq(acpi_pm_timer(fadt, sizeof(fadt)), 0x1808);
+	ck_assert_uint_eq(acpi_pm_timer(fadt, 211), 0x608);
+	/* In memory; a port that there can't be. */
+	fadt[208] = 0;
+	ck_assert_uint_eq(acpi_pm_timer(fadt, sizeof(fadt)), 0);
+	fadt[208] = 1;
+	fadt[214] = 1;
+	ck_assert_uint_eq(acpi_pm_timer(fadt, sizeof(fadt)), 0);
+	memcpy(fadt + 212, "\xfd\xff\0\0", 4);
+	ck_assert_uint_eq(acpi_pm_timer(fadt, sizeof(fadt)), 0);
+	fadt[212] = 0xfc;
+	ck_assert_uint_eq(acpi_pm_timer(fadt, sizeof(fadt)), 0xfffc);
+	/* Hardware-reduced; another table. */
+	fadt[114] = 1u << 4;
+	ck_assert_uint_eq(acpi_pm_timer(fadt, sizeof(fadt)), 0);
+	fadt[114] = 0;
+	fadt[0] = 'X';
+	ck_assert_uint_eq(acpi_pm_timer(fadt, sizeof(fadt)), 0);
+}
+END_TEST
+
 START_TEST(test_dsdt)
 {
 	build();
@@ -553,6 +612,8 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_order);
 	tcase_add_test(tc, test_fadt);
+	tcase_add_test(tc, test_pm_timer);
+	tcase_add_test(tc, test_read_pm_timer);
 	tcase_add_test(tc, test_dsdt);
 	tcase_add_test(tc, test_madt);
 	tcase_add_test(tc, test_madt_boot_cpu);

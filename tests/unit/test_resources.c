@@ -236,6 +236,7 @@ START_TEST(test_nodes)
 	ck_assert_uint_eq(partition.n_nodes, 1);
 	ck_assert_uint_eq(partition.distances[0], 10);
 	ck_assert_uint_eq(partition.n_cpus, 4);
+	ck_assert_uint_eq(partition.pm_timer, FAKE_PM_TIMER);
 	ck_assert_uint_eq(partition.cpus[0].apicid, 24);
 	ck_assert_uint_eq(partition.cpus[0].node, 3);
 	/* CPUs of two nodes: half of the memory from each. */
