@@ -47,8 +47,8 @@ static const char cmdline_before[] =
  *  pci=off		configuration space is the primary's
  *  no_ipi_broadcast=1	a broadcast reaches every CPU of the machine, not only this kernel's
  *  apic_extnmi=none	external NMIs (LINT1) are for the primary
- *  tsc=reliable, tsc_early_khz=	no PIT, HPET or PM timer is there to measure or to doubt it; a
- *			kernel without it was seen to hang
+ *  tsc=reliable, tsc_early_khz=	no PIT or HPET is there to measure or to doubt it; a kernel
+ *			without it was seen to hang
  *  dis_ucode_ldr	microcode is the primary's: cores share it
  *  reboot=, panic=0	a reset would reset the machine; a panicked kernel stays where it is
  *  rdinit=, console=	popcorn-agent comes first; consoles that the user named stay beside hvc0

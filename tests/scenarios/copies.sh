@@ -21,13 +21,9 @@ timed() {
 	say "ok: $description: $((us / 1000)) ms, $((size * 1000000 / us / 1048576)) MiB/s"
 }
 
-# Names of kernels, and a key that lets in. Programs of the primary are masked in the test machine.
+# Names of kernels. Programs of the primary are masked in the test machine.
 sed -i 's/^hosts:.*/hosts: files popcorn/' /etc/nsswitch.conf
-mkdir -p /root/.ssh
-chmod 700 /root/.ssh
-ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
-cp /root/.ssh/id_ed25519.pub /root/.ssh/authorized_keys
-echo "store $(cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub)" >/root/.ssh/known_hosts
+let_in store
 mkdir -p /srv/share
 mount -t tmpfs -o size=3G share /srv/share
 
@@ -41,11 +37,10 @@ ok 'start sshd' popcornctl exec store -- systemctl start ssh
 size=$((1 << 30))
 head -c $size /dev/urandom >/srv/share/there
 sum=$(sha256sum </srv/share/there)
-ssh=(-q -o BatchMode=yes -o StrictHostKeyChecking=yes -c aes128-ctr)
-is 'a shell by ssh' "$(ssh "${ssh[@]}" store hostname)" store
-timed 'scp to store' scp "${ssh[@]}" /srv/share/there store:/srv/copy
+is 'a shell by ssh' "$(ssh store hostname)" store
+timed 'scp to store' scp /srv/share/there store:/srv/copy
 is 'what came' "$(in_kernel store 'sha256sum </srv/copy')" "$sum"
-timed 'scp from store' scp "${ssh[@]}" store:/srv/copy /srv/share/back
+timed 'scp from store' scp store:/srv/copy /srv/share/back
 is 'what came back' "$(sha256sum </srv/share/back)" "$sum"
 rm /srv/share/back
 in_kernel store 'rm /srv/copy; mkdir -p /mnt/data; mount -t virtiofs data /mnt/data'

@@ -156,6 +156,22 @@ more_received() {
 	[ "$(received)" -gt "$1" ]
 }
 wait_until 30 more_received 20
+# How long systemd takes to start any process again here and now, sandboxed as a leader is.
+# shellcheck disable=SC2016 # for the script
+printf 'echo $EPOCHREALTIME >>/run/measured\nexec sleep infinity\n' >/run/measure
+systemd-run -q --unit measure -p Restart=on-failure -p PrivateTmp=yes -p PrivateDevices=yes -p ProtectSystem=strict \
+	-p ReadWritePaths=/run -p ProtectHome=yes -p PrivateNetwork=yes -p ProtectKernelTunables=yes bash /run/measure
+measured() {
+	[ "$(wc -l </run/measured)" = "$1" ]
+}
+wait_until 30 measured 1
+begin=${EPOCHREALTIME/./}
+systemctl kill -s KILL measure
+wait_until 30 measured 2
+again=$(tail -n 1 /run/measured)
+again=$(((${again/./} - begin) / 1000))
+systemctl stop measure
+
 old=$(leader db0)
 kill -KILL "$old"
 wait_until 30 has_new_leader db0 "$old"
@@ -163,10 +179,9 @@ wait_until 30 more_received $(($(received) + 20))
 kill $load
 wait $load || true
 took=$(awk '/bytes from/ { if (last && $1 - last > gap) gap = $1 - last; last = $1 } END { printf "%d", gap * 1000 }' /run/load)
-# Most of it systemd needs to start a process in a machine whose CPUs are all emulated and all busy: on an idle one it
-# was 0.9 s. So this is no measure of the 2 s that are the aim; only that it comes back by itself is checked.
-say "the longest time without an answer was $took ms"
-[ "$took" -le 30000 ] || fail "the network was away for $took ms"
+# 2 s, where a process starts as fast as on a machine; here its CPUs are all emulated and all busy.
+say "the longest time without an answer was $took ms; systemd takes $again ms to start a process again"
+[ "$took" -le 2000 ] || [ "$took" -le $((5 * again)) ] || fail "the network was away for $took ms"
 ok 'db0 to db1 with another leader' ping_from db0 "$a1"
 is 'devices' "$(prop db0 Devices)" $'net0 net started \nvsock vsock started '
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Secondaries serve: Debian's nginx, with the primary's files as root, answers the primary and another secondary, without
-# one request that fails; apt installs what only that kernel then has. Nothing is left of it.
+# one request that fails; apt installs what only that kernel then has; sshd answers by vsock. Nothing is left of it.
 #
 # machine: --cpus 4 --memory 4G
 # suite: long
@@ -47,6 +47,7 @@ server {
 	open_file_cache max=16;
 }
 NGINX
+let_in client
 
 whole_mark
 before=$(network_state)
@@ -118,6 +119,43 @@ for command in hello-popcorn 'dpkg-query -W hello-popcorn' 'popcornctl exec web 
 done
 ok 'the repository is ended' nginx -c /run/repository.conf -s quit
 wait_until 10 sh -c '! pgrep -x nginx'
+
+say '-- ssh by vsock'
+popcornctl exec client -- tee /etc/systemd/system/ssh-vsock.socket >/dev/null <<'UNIT'
+[Socket]
+ListenStream=vsock::22
+Accept=yes
+UNIT
+popcornctl exec client -- tee /etc/systemd/system/ssh-vsock@.service >/dev/null <<'UNIT'
+[Service]
+RuntimeDirectory=sshd
+RuntimeDirectoryPreserve=yes
+ExecStart=-/usr/sbin/sshd -i
+StandardInput=socket
+UNIT
+ok 'sshd listens there' popcornctl exec client -- systemctl start ssh-vsock.socket
+cat >/run/by-vsock <<'PYTHON'
+import os, select, socket, sys
+
+by = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+by.connect((int(sys.argv[1]), 22))
+while True:
+    for ready in select.select([0, by], [], [])[0]:
+        data = os.read(0, 65536) if ready == 0 else by.recv(65536)
+        if not data:
+            sys.exit()
+        if ready == 0:
+            by.sendall(data)
+        else:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+PYTHON
+echo "ProxyCommand python3 /run/by-vsock $((1000000 + $(prop client Id)))" >>/root/.ssh/config
+is 'a shell' "$(ssh client hostname)" client
+head -c 16M /dev/urandom >/run/sent
+sum=$(sha256sum </run/sent)
+is '16 MiB there' "$(ssh client 'tee /srv/came | sha256sum' </run/sent)" "$sum"
+is '16 MiB back' "$(ssh client 'cat /srv/came' | sha256sum)" "$sum"
 
 say '-- the end'
 for name in client web; do
