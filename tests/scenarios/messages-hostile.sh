@@ -17,8 +17,8 @@ whole_mark
 popcornctl list
 ok 'load the test module' insmod "$(dirname "$0")/modules/popcorn_msgtest.ko"
 up good 1
-start primary 'traffic 0 10000'
-start good 'traffic 0 10000'
+start primary 'traffic 0 40000'
+start good 'traffic 0 40000'
 
 says() {
 	dmesg | tail -n 40 | grep -q "$1"
@@ -37,7 +37,7 @@ bad() {
 		wait_until 30 reaches "$kernel" 2
 	done
 	# What is forged is the next message only if no other one is under way.
-	[[ $1 = forge-* ]] || start bad 'traffic 0 10000'
+	[[ $1 = forge-* ]] || start bad 'traffic 0 40000'
 	id=$(sed -n 's/^peer \([0-9]*\.[0-9]*\) up.*/\1/p' $PEERS | tail -n 1)
 	on bad "insmod /popcorn_misbehave.ko how=$1 victim=$2" || true
 	wait_until 30 says "kernel $id has failed: $3"

@@ -24,7 +24,7 @@ for kernel in "${kernels[@]}"; do
 	wait_until 30 reaches "$kernel" 3
 done
 for kernel in "${kernels[@]}"; do
-	start "$kernel" 'traffic 0 10000'
+	start "$kernel" 'traffic 0 40000'
 done
 
 seed=${SEED:-$RANDOM} RANDOM=$seed
@@ -47,7 +47,7 @@ for round in 1 2 3 4 5; do
 	done
 	[ "$(word received "$(report primary)")" -gt "$before" ] || fail 'no messages come any more'
 	up k$n "${cpus[$n]}"
-	start k$n 'traffic 0 10000'
+	start k$n 'traffic 0 40000'
 	for kernel in "${kernels[@]}"; do
 		wait_until 30 reaches "$kernel" 3
 		sound "$kernel"
