@@ -35,16 +35,21 @@ static int make_path(char path[PATH_MAX], const char *root, const char *format, 
 	return n < 0 || (size_t)n >= PATH_MAX - len ? -ENAMETOOLONG : 0;
 }
 
-static int read_line(const char *path, char *ret, size_t size)
+/* By one read(), by which such a file gives all that fits. */
+static ssize_t read_bytes(const char *path, void *ret, size_t size)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
+	ssize_t n = fd < 0 ? -1 : read(fd, ret, size);
 
-	if (fd < 0)
-		return -errno;
-	n = read(fd, ret, size);
+	return n < 0 ? -errno : n;
+}
+
+static int read_line(const char *path, char *ret, size_t size)
+{
+	ssize_t n = read_bytes(path, ret, size);
+
 	if (n < 0)
-		return -errno;
+		return (int)n;
 	for (ssize_t i = 0; i < n; i++) {
 		if (ret[i] == '\n' || ret[i] == '\0') {
 			ret[i] = '\0';
@@ -59,30 +64,14 @@ static int read_line(const char *path, char *ret, size_t size)
 
 ssize_t sysfs_read_bytes(const char *root, void *ret, size_t size, const char *format, ...)
 {
-	_cleanup_close_ int fd = -1;
 	char path[PATH_MAX];
-	size_t done = 0;
 	va_list ap;
 	int r;
 
 	va_start(ap, format);
 	r = make_path(path, root, format, ap);
 	va_end(ap);
-	if (r < 0)
-		return r;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	while (done < size) {
-		ssize_t n = read(fd, (char *)ret + done, size - done);
-
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		done += (size_t)n;
-	}
-	return (ssize_t)done;
+	return r < 0 ? r : read_bytes(path, ret, size);
 }
 
 int sysfs_read(const char *root, char *ret, size_t size, const char *format, ...)

@@ -48,3 +48,9 @@ locked() {
 unlocked() {
 	exec {VM_LOCK}>&-
 }
+
+# panicked_before_init CONSOLE: such a machine is booted once more. Emulation with several threads now and then runs an
+# instruction that the kernel has just patched, and the kernel panics in "int3"; nothing of a test has run by then.
+panicked_before_init() {
+	grep -qa 'Kernel panic' "$1" && ! grep -qa 'as init process' "$1"
+}
